@@ -1,0 +1,1 @@
+"""What Scale's API sends and takes, as pydantic models."""

@@ -1,0 +1,153 @@
+"""A tool is a typed function with a card: the data that every list, check and policy reads.
+
+    @tool(title="Get a task", toolset="tasks", risk="read")
+    async def get_task(call: Call, *, task_id: TaskId) -> TaskResult:
+        "One task with its parameters and response. ..."
+
+The first parameter is the ``Call``. What follows is either keyword parameters, from which the input model is
+built, or one parameter annotated with a ``RequestModel``, which then *is* the input model.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, create_model
+
+from scale_mcp.models.base import RequestModel
+
+if TYPE_CHECKING:
+    from scale_mcp.api import ScaleApi
+
+Risk = Literal["read", "write", "spend", "destroy"]
+Toolset = Literal["tasks", "batches", "projects", "files", "team", "studio", "quality"]
+Progress = Callable[[float, float | None, str], Awaitable[None]]
+
+
+async def no_progress(done: float, total: float | None, message: str) -> None:
+    """Progress for callers that did not ask for it."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a tool may use: the Scale API of the caller's connection, progress, and the folders the operator opened."""
+
+    api: ScaleApi
+    progress: Progress = no_progress
+    upload_root: Path | None = None  # upload_file may read below it; None: no local files at all
+    download_root: Path | None = None  # get_task_response may save below it; None: nothing is saved
+
+
+class ToolOutput(BaseModel):
+    """What a tool returns: ``structuredContent`` is the model itself, ``text()`` its short form for an agent to read."""
+
+    model_config = ConfigDict(extra="allow", populate_by_name=True, protected_namespaces=())
+
+    def text(self) -> str:
+        raise NotImplementedError
+
+
+class ToolFailure(Exception):
+    """An expected failure. The text goes to the agent: what happened, and what to do next."""
+
+
+Handler = Callable[..., Awaitable[ToolOutput]]
+
+
+@dataclass(frozen=True)
+class Card:
+    """A tool's data. ``name`` is the function's name, ``description`` its docstring."""
+
+    name: str
+    title: str
+    description: str
+    toolset: Toolset
+    risk: Risk
+    handler: Handler = field(repr=False)
+    idempotent: bool
+    open_world: bool
+    keywords: tuple[str, ...]  # words people use for it; only search reads them
+    action: str | None  # slug of the original forty; None for the siblings
+    takes_model: bool
+
+    @property
+    def scope(self) -> str:
+        return f"{self.toolset}:{self.risk}"
+
+    @cached_property
+    def input_model(self) -> type[RequestModel]:
+        return _input_model(self.handler)
+
+    @cached_property
+    def output_model(self) -> type[ToolOutput]:
+        model: type[ToolOutput] = typing.get_type_hints(self.handler)["return"]
+        return model
+
+    async def run(self, call: Call, arguments: RequestModel) -> ToolOutput:
+        """Call the function with checked arguments."""
+        if self.takes_model:
+            return await self.handler(call, arguments)
+        values = {name: getattr(arguments, name) for name in type(arguments).model_fields}
+        return await self.handler(call, **values)
+
+
+def tool(
+    *,
+    title: str,
+    toolset: Toolset,
+    risk: Risk,
+    idempotent: bool | None = None,
+    open_world: bool = True,
+    keywords: tuple[str, ...] = (),
+    action: str | None = None,
+) -> Callable[[Handler], Card]:
+    """Turn a function into its card. Reads are idempotent unless told otherwise, everything else is not."""
+
+    def decorate(handler: Handler) -> Card:
+        return Card(
+            name=handler.__name__,
+            title=title,
+            description=inspect.cleandoc(handler.__doc__ or ""),
+            toolset=toolset,
+            risk=risk,
+            handler=handler,
+            idempotent=risk == "read" if idempotent is None else idempotent,
+            open_world=open_world,
+            keywords=keywords,
+            action=action,
+            takes_model=_model_parameter(handler) is not None,
+        )
+
+    return decorate
+
+
+def _parameters(handler: Handler) -> list[inspect.Parameter]:
+    return list(inspect.signature(handler).parameters.values())[1:]  # the first one is the Call
+
+
+def _model_parameter(handler: Handler) -> str | None:
+    parameters = _parameters(handler)
+    if len(parameters) == 1 and parameters[0].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
+        return parameters[0].name
+    return None
+
+
+def _input_model(handler: Handler) -> type[RequestModel]:
+    hints = typing.get_type_hints(handler, include_extras=True)
+    if single := _model_parameter(handler):
+        model: type[RequestModel] = hints[single]
+        return model
+    fields: dict[str, Any] = {
+        parameter.name: (
+            hints[parameter.name],
+            ... if parameter.default is inspect.Parameter.empty else parameter.default,
+        )
+        for parameter in _parameters(handler)
+    }
+    return create_model(f"{handler.__name__}_arguments", __base__=RequestModel, **fields)
