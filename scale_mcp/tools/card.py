@@ -45,7 +45,7 @@ class Call:
 
 
 class ToolOutput(BaseModel):
-    """What a tool returns: ``structuredContent`` is the model itself, ``text()`` its short form for an agent to read."""
+    """What a tool returns: ``structuredContent`` is the model, ``text()`` its short form for an agent to read."""
 
     model_config = ConfigDict(extra="allow", populate_by_name=True, protected_namespaces=())
 
