@@ -1,0 +1,47 @@
+# Every target sets up what it needs by itself: a Python of 3.11 or newer and make are enough (uv is used when it is there).
+# PYTHON=/path/to/python picks the Python, NO_UV=1 keeps away from uv, TESTS=… narrows `make test`.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+TESTS ?= tests
+WORKERS ?= 2
+export VENV PYTHON NO_UV
+
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format generate lock bundle clean
+
+help: ## Show this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1	\2/p' Makefile | expand -t 18
+
+demo: $(VENV)/.run-installed ## Watch an agent's client take pictures through a whole labelling life cycle, without an account
+	@$(BIN)/scale-mcp demo
+
+test: $(VENV)/.dev-installed ## Run the tests (TESTS=tests/test_docs.py for one file)
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(PYTEST_FLAGS) $(TESTS)
+
+check: $(VENV)/.dev-installed ## Format, lint, types, import contract, generated files, locks, house rules
+	@sh scripts/check.sh $(BIN)
+
+format: $(VENV)/.dev-installed ## Format the code and fix what the linter can fix
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+generate: $(VENV)/.dev-installed ## Write again what is generated from the tools and settings
+	$(BIN)/python scripts/generate.py
+
+lock: $(VENV)/.dev-installed ## Resolve the dependencies anew into requirements/*.lock
+	$(BIN)/python scripts/locks.py
+
+bundle: $(VENV)/.run-installed ## Pack dist/scale-mcp-VERSION.mcpb for one-click installation in a host
+	$(BIN)/python scripts/bundle.py
+
+clean: ## Remove the environment and everything that was built
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+$(VENV)/.run-installed: requirements/run.lock pyproject.toml scripts/setup.sh
+	@sh scripts/setup.sh run
+
+$(VENV)/.dev-installed: requirements/dev.lock pyproject.toml scripts/setup.sh
+	@sh scripts/setup.sh dev
