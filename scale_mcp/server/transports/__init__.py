@@ -1,0 +1,1 @@
+"""The doors to the server: stdio here, HTTP (``/mcp``, ``/sse``) there."""
