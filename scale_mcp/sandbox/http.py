@@ -33,7 +33,10 @@ class ApiError(Exception):
 
 @dataclass
 class Request:
-    """One request as a handler sees it. ``params`` are the decoded path segments, ``query`` keeps repeats."""
+    """One request as a handler sees it. ``params`` are the decoded path segments, ``query`` keeps repeats.
+
+    ``headers`` have lower-case names. On admin paths without a key the account is ``accounts.NOBODY``.
+    """
 
     sandbox: Sandbox
     account: Account
@@ -96,6 +99,7 @@ class Reply:
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     content_type: str = "application/json; charset=utf-8"
+    cut_after: int | None = None  # a fault: send only so many bytes of the body, then drop the connection; -1: nothing
 
     def encode(self) -> bytes:
         if isinstance(self.content, bytes):
@@ -103,12 +107,17 @@ class Reply:
         return json.dumps(self.content, ensure_ascii=False, separators=(",", ":")).encode()
 
 
+# A synchronous handler of anything but GET runs in one transaction, undone when it raises. An asynchronous one sees to
+# its own transactions, and never awaits inside of them.
 Handler = Callable[[Request], Reply | Awaitable[Reply]]
 
 
 @dataclass(frozen=True)
 class Route:
-    """One operation. ``template`` is relative to /v1, e.g. ``/task/{task_id}/tags``; ``summary`` feeds OpenAPI."""
+    """One operation. ``template`` is relative to /v1, e.g. ``/task/{task_id}/tags``; ``summary`` feeds OpenAPI.
+
+    Templates of admin routes start with ``/_sandbox/`` and stand alone, without /v1.
+    """
 
     method: str
     template: str

@@ -1,0 +1,63 @@
+"""Who is calling. A key alone decides: its digest names the account, its marker the mode; no registration is needed."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS accounts (
+    id TEXT PRIMARY KEY,
+    mode TEXT NOT NULL,
+    pair TEXT NOT NULL,
+    created_tasks INTEGER NOT NULL DEFAULT 0,
+    created_at TEXT NOT NULL
+);
+"""
+
+
+@dataclass(frozen=True)
+class Account:
+    """One key's world. Two keys never see each other's objects, not even a live key and its test twin.
+
+    ``id`` is 24 hex digits derived from the key (it also serves as the owner in ``scaledata://`` addresses).
+    ``pair`` is equal for the live and the test key of one owner: ``live_abc`` and ``test_abc``.
+    """
+
+    id: str
+    key_digest: str
+    mode: Literal["live", "test"]
+    pair: str
+
+    @property
+    def is_test(self) -> bool:
+        return self.mode == "test"
+
+
+NOBODY = Account(id="", key_digest="", mode="test", pair="")
+
+
+def account_for(key: str) -> Account | None:
+    """The account of an API key, or None when it is not one (``test_…``, ``…|test`` and ``live_…`` are)."""
+    is_test = key.startswith("test_") or key.endswith("|test")
+    bare = key.removesuffix("|test")
+    bare = bare.removeprefix("test_") if bare.startswith("test_") else bare.removeprefix("live_")
+    if not bare or not (is_test or key.startswith("live_")):
+        return None
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    pair = hashlib.sha256(b"pair:" + bare.encode()).hexdigest()
+    return Account(id=digest[:24], key_digest=digest, mode="test" if is_test else "live", pair=pair)
+
+
+def key_from_header(authorization: str | None) -> str | None:
+    """The user name of a Basic header: the key. The password is ignored, as Scale leaves it empty."""
+    scheme, _, value = (authorization or "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        return base64.b64decode(value.strip(), validate=True).decode().partition(":")[0]
+    except (binascii.Error, UnicodeDecodeError):
+        return None

@@ -1,0 +1,106 @@
+"""What will happen: due events kept in the database, so that a restart goes on where it stopped.
+
+A handler is synchronous and runs in one transaction with the removal of its event: an event happens exactly once
+or, when the process dies in between, again. It uses ``event.at``, not the present, as the time of what it does: with
+a fast clock, or after an advance by hand, many events are run late but in order.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import anyio.lowlevel
+
+from scale_mcp.sandbox.clock import Clock
+from scale_mcp.sandbox.store import Store, dumps
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS agenda (
+    id INTEGER PRIMARY KEY,
+    at REAL NOT NULL,
+    kind TEXT NOT NULL,
+    payload TEXT NOT NULL,
+    key TEXT UNIQUE
+);
+CREATE INDEX IF NOT EXISTS agenda_by_time ON agenda (at, id);
+"""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that is due at the virtual moment ``at`` (seconds since 1970)."""
+
+    id: int
+    at: float
+    kind: str
+    payload: dict[str, Any]
+
+
+Handler = Callable[[Event], None]
+
+
+class Agenda:
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store, self._clock = store, clock
+        self._handlers: dict[str, Handler] = {}
+        self._running = False
+        self.changed: Callable[[], None] = lambda: None  # the ticker is told that something may be due sooner
+
+    def on(self, kind: str, handler: Handler) -> None:
+        """Say who handles events of a kind."""
+        self._handlers[kind] = handler
+
+    def schedule(self, at: float, kind: str, payload: dict[str, Any] | None = None, key: str | None = None) -> None:
+        """Plan an event. With a ``key``, an event that is already planned under it stays and this one is dropped."""
+        self._store.execute(
+            "INSERT INTO agenda (at, kind, payload, key) VALUES (?, ?, ?, ?) ON CONFLICT (key) DO NOTHING",
+            (at, kind, dumps(payload or {}), key),
+        )
+        self.changed()
+
+    def cancel(self, key: str) -> None:
+        self._store.execute("DELETE FROM agenda WHERE key = ?", (key,))
+
+    def next_due(self) -> float | None:
+        """When the next event is due, or None when nothing is planned."""
+        at: float | None = self._store.value("SELECT at FROM agenda ORDER BY at, id LIMIT 1")
+        return at
+
+    async def run_due(self, limit: int | None = None) -> int:
+        """Run what is due by now, oldest first, at most ``limit`` events; returns how many were run.
+
+        A call made while another one is at work returns 0 at once: the other one sees to it.
+        """
+        if self._running:
+            return 0
+        self._running = True
+        done = 0
+        try:
+            while (limit is None or done < limit) and self._run_one():
+                done += 1
+                if done % 50 == 0:
+                    await anyio.lowlevel.checkpoint()
+        finally:
+            self._running = False
+        return done
+
+    def _run_one(self) -> bool:
+        row = self._store.one("SELECT * FROM agenda WHERE at <= ? ORDER BY at, id LIMIT 1", (self._clock.now(),))
+        if row is None:
+            return False
+        event = Event(row["id"], row["at"], row["kind"], json.loads(row["payload"]))
+        try:
+            with self._store.transaction():
+                # Another process on the same file may have been quicker: only who removes the row runs it.
+                if self._store.execute("DELETE FROM agenda WHERE id = ?", (event.id,)).rowcount:
+                    self._handlers[event.kind](event)
+        except Exception:
+            logger.exception("An event of kind %s failed and is dropped", event.kind)
+            self._store.execute("DELETE FROM agenda WHERE id = ?", (event.id,))
+        return True
