@@ -75,6 +75,11 @@ class Card:
     keywords: tuple[str, ...]  # words people use for it; only search reads them
     action: str | None  # slug of the original forty; None for the siblings
     takes_model: bool
+    risk_of: Callable[[Any], Risk] | None = field(default=None, repr=False)  # refines the risk by checked arguments
+
+    def risk_for(self, arguments: RequestModel) -> Risk:
+        """The risk of one call: what the card says, unless its arguments make it milder."""
+        return self.risk if self.risk_of is None else self.risk_of(arguments)
 
     @property
     def scope(self) -> str:
@@ -106,6 +111,7 @@ def tool(
     open_world: bool = True,
     keywords: tuple[str, ...] = (),
     action: str | None = None,
+    risk_of: Callable[[Any], Risk] | None = None,
 ) -> Callable[[Handler], Card]:
     """Turn a function into its card. Reads are idempotent unless told otherwise, everything else is not."""
 
@@ -122,6 +128,7 @@ def tool(
             keywords=keywords,
             action=action,
             takes_model=_model_parameter(handler) is not None,
+            risk_of=risk_of,
         )
 
     return decorate
