@@ -1,0 +1,88 @@
+"""The settings as flags. A field of ``Settings`` is written down once, there; its flag is made from it here."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import typer
+
+from scale_mcp.cli.console import Exit, stop
+from scale_mcp.settings import Settings, SettingsError, flag, load_settings
+
+ENVIRONMENT_ONLY = {"api_key", "api_url"}  # a key on a command line is in everybody's process list
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def takes_settings(fields: Mapping[str, Iterable[str]]) -> Callable[[Command], Command]:
+    """Give a command one option per field (help panel → field names). They arrive in its ``**flags``."""
+
+    def decorate(command: Command) -> Command:
+        own = [
+            parameter
+            for parameter in inspect.signature(command, eval_str=True).parameters.values()
+            if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+        ]
+        made = [_option(name, panel) for panel, names in fields.items() for name in names]
+        signature = inspect.Signature([*own, *made])
+        command.__signature__ = signature  # type: ignore[attr-defined]  # what typer reads
+        command.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
+        return command
+
+    return decorate
+
+
+def all_fields(panels: Mapping[str, tuple[str, ...]], rest: str) -> dict[str, tuple[str, ...]]:
+    """The panels, and every field that none of them names in one more panel: a new setting is never without a flag."""
+    named = {name for names in panels.values() for name in names} | ENVIRONMENT_ONLY
+    left = tuple(name for name in Settings.model_fields if name not in named)
+    return {**panels, **({rest: left} if left else {})}
+
+
+def settings_from(flags: Mapping[str, Any]) -> Settings:
+    """The settings of environment and flags; leaves with the reason when they cannot be used."""
+    try:
+        return load_settings({name: value for name, value in flags.items() if value not in (None, [], ())})
+    except SettingsError as error:
+        stop(Exit.USAGE, str(error).replace("\n", "\nscale-mcp: "))
+
+
+def _option(name: str, panel: str) -> inspect.Parameter:
+    field = Settings.model_fields[name]
+    option = typer.Option(
+        flag(name),
+        help=f"{field.description}{_default(field.default)}",
+        rich_help_panel=panel,
+        metavar=None if typing.get_origin(field.annotation) is Literal else _metavar(field.annotation),
+        hidden=bool(field.exclude),
+        show_default=False,
+    )
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[_type(field.annotation), option]
+    )
+
+
+def _default(value: Any) -> str:
+    if value in (None, (), False):
+        return ""
+    return f" [dim](default {value})[/dim]"
+
+
+def _type(annotation: Any) -> Any:
+    """What typer reads for a field. Ranges and rules stay with the settings, whose messages name the cure."""
+    if typing.get_origin(annotation) is tuple:
+        return list[str] | None
+    if annotation in (bool, int, float) or typing.get_origin(annotation) is Literal:
+        return annotation | None
+    return str | None
+
+
+def _metavar(annotation: Any) -> str | None:
+    if typing.get_origin(annotation) is tuple:
+        return "A,B,…"
+    if Path in typing.get_args(annotation):
+        return "FOLDER"
+    return {bool: " ", int: "N", float: "SECONDS", str: "TEXT"}.get(annotation)

@@ -1,0 +1,66 @@
+"""``scale-mcp serve``: the MCP server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scale_mcp.cli.command import ReadableCommand, new_app
+from scale_mcp.cli.connecting import NoKey, check_key, connect
+from scale_mcp.cli.console import Exit, stop
+from scale_mcp.cli.options import all_fields, settings_from, takes_settings
+
+PANELS = {
+    "Where it listens": ("transport", "host", "port", "allowed_hosts", "allowed_origins"),
+    "Which tools": ("toolsets", "tools", "exclude_tools", "read_only", "discovery", "list_page_size"),
+    "Asking a person first": ("confirm", "confirm_risk"),
+    "Sandbox instead of Scale": ("sandbox", "sandbox_db", "sandbox_clock"),
+    "Files on this machine": ("upload_root", "download_root"),
+    "Limits and logs": (
+        "max_in_flight",
+        "max_calls_per_minute",
+        "call_timeout",
+        "max_result_chars",
+        "log_level",
+        "log_format",
+    ),
+}
+app = new_app()
+
+
+@app.command(cls=ReadableCommand)
+@takes_settings(all_fields(PANELS, "Further settings"))
+def serve(**flags: Any) -> None:
+    """Run the MCP server. Agent hosts start this; [bold]scale-mcp install[/bold] writes their entry.
+
+    The key comes from SCALE_API_KEY, never from a flag. Every flag can be set as a variable too:
+    --read-only is SCALE_MCP_READ_ONLY=true. SCALE_API_URL moves the address, for `scale-mcp sandbox` say.
+
+    On stdio, stdin and stdout belong to the host; logs go to stderr. It ends when stdin closes or on SIGTERM.
+
+    [bold]Examples[/bold]
+      scale-mcp serve --sandbox                     without an account
+      scale-mcp serve --toolsets tasks,batches      fewer tools
+      scale-mcp serve --read-only                   nothing that changes anything
+      scale-mcp serve --discovery                   three tools that find and run the rest
+      scale-mcp serve --transport http --port 8000  /mcp, /sse and /healthz
+
+    [bold]Exit codes[/bold]
+      0  ended in order
+      1  something broke; the log says what
+      2  wrong flags, variables or no key; it did not start
+    """
+    settings = settings_from(flags)
+    try:
+        check_key(settings)  # before the imports below, which take most of the start
+    except NoKey as error:
+        stop(Exit.USAGE, str(error))
+
+    import anyio
+
+    from scale_mcp.server.run import serve as run
+
+    async def work() -> None:
+        async with connect(settings) as connection:
+            await run(connection, settings)
+
+    anyio.run(work)
