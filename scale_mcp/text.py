@@ -19,7 +19,7 @@ _SUSPECT = re.compile(
     "\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, except tab and newline
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"  # soft hyphen, fillers, Mongolian selectors
     "\u200b-\u200f\u2028-\u202e\u2060-\u206f"  # zero width, line separators, bidirectional controls
-    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffc\ufffe\uffff"  # fillers, variation selectors, byte order mark, specials
+    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffc\ufffe\uffff"  # fillers, variation selectors, specials
     "\ud800-\udfff"  # lone surrogates: not encodable
     "\U000e0000-\U000e0fff"  # tag characters and supplementary variation selectors
     "]"

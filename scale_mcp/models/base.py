@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 class WireModel(BaseModel):
     """Something Scale sends. Unknown fields are kept, so that a newer API loses nothing on its way through us."""
 
-    model_config = ConfigDict(extra="allow", populate_by_name=True, protected_namespaces=())
+    model_config = ConfigDict(extra="allow", populate_by_name=True, protected_namespaces=(), coerce_numbers_to_str=True)
 
     def to_wire(self) -> dict[str, Any]:
         """The object as Scale sent it: wire names, nothing that was absent."""
