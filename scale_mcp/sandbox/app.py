@@ -194,7 +194,7 @@ async def _read_body(receive: Receive, headers: dict[str, str]) -> bytes:
 async def _send(reply: Reply, method: str, receive: Receive, send: Send) -> None:
     body = b"" if method == "HEAD" else reply.encode()
     if reply.cut_after == -1:
-        _abort(receive)
+        await _hang_up(receive)
         return
     head = {"content-type": reply.content_type, "content-length": str(len(body)), **reply.headers}
     encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in head.items()]
@@ -203,12 +203,14 @@ async def _send(reply: Reply, method: str, receive: Receive, send: Send) -> None
         await send({"type": "http.response.body", "body": body})
         return
     await send({"type": "http.response.body", "body": body[: reply.cut_after], "more_body": True})
-    _abort(receive)
+    await _hang_up(receive)
 
 
-def _abort(receive: Receive) -> None:
+async def _hang_up(receive: Receive) -> None:
     """Drop the connection. ASGI has no word for it: under uvicorn the transport is reached through ``receive``."""
     transport = getattr(getattr(receive, "__self__", None), "transport", None)
     if transport is None:
         raise ConnectionDropped
-    transport.abort()
+    transport.close()  # after what was sent has left
+    while (await receive())["type"] != "http.disconnect":
+        pass  # returning earlier, uvicorn would complain about an answer that never came
