@@ -31,3 +31,9 @@ KEY_MODES = Decision(
 UNAUTHORIZED_TEXT = Decision("What does a 401 say?", "One short sentence.", "Invalid API key.")
 LIMIT_OUT_OF_RANGE = Decision("Is a `limit` outside 1–100 clamped or refused?", "Refused with 400.", 400)
 BODY_TOO_LARGE = Decision("What does a body far above 80 MB get?", "413, as HTTP has it.", 413)
+PROJECT_NOT_FOUND = Decision(
+    "What does the 404 of an unknown project say?", "Its name, in quotes.", 'Project "{name}" not found.'
+)
+BATCH_NOT_FOUND = Decision(
+    "What does the 404 of an unknown batch say?", "Its name, in quotes.", 'Batch "{name}" not found.'
+)
