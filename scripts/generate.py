@@ -20,6 +20,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union
 
+from scale_mcp.cli.options import ENVIRONMENT_ONLY
 from scale_mcp.settings import Settings, flag, variable
 from scale_mcp.tools.card import Card
 from scale_mcp.tools.registry import cards
@@ -156,7 +157,7 @@ def settings_reference(_: str) -> str:
         "",
         "Each setting is a flag of `scale-mcp serve` and an environment variable; the flag wins. An unknown",
         "`SCALE_MCP_…` variable, a value that cannot be used and a misspelt flag refuse to start, with a suggestion.",
-        "The key is taken from the environment only, so that it stands in no process list and no shell history.",
+        "Key and address come from the environment only: a flag would stand in process lists and shell histories.",
         "",
         "| flag | variable | values | default | meaning |",
         "| --- | --- | --- | --- | --- |",
@@ -164,7 +165,7 @@ def settings_reference(_: str) -> str:
     for name, field in Settings.model_fields.items():
         if field.exclude:
             continue
-        shown_flag = "" if name == "api_key" else f"`{flag(name)}`"
+        shown_flag = "" if name in ENVIRONMENT_ONLY else f"`{flag(name)}`"
         row = [
             shown_flag,
             f"`{variable(name)}`",
