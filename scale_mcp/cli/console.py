@@ -20,7 +20,8 @@ class Exit(IntEnum):
     FAILED = 1  # the command ran, and what it did or checked failed
     USAGE = 2  # wrong flags, arguments or settings; nothing was sent
     UNREACHABLE = 3  # Scale, or whatever stands at the API address, could not be reached
-    REFUSED = 4  # the key was refused
+    REFUSED = 4  # the key was refused, or may not do this
+    DECLINED = 5  # a person was asked and did not agree
 
 
 def write(text: str) -> None:

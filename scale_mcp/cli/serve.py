@@ -10,10 +10,10 @@ from scale_mcp.cli.console import Exit, stop
 from scale_mcp.cli.options import all_fields, settings_from, takes_settings
 
 PANELS = {
+    "What it talks to": ("api_url", "sandbox", "sandbox_db", "sandbox_clock"),
     "Where it listens": ("transport", "host", "port", "allowed_hosts", "allowed_origins"),
     "Which tools": ("toolsets", "tools", "exclude_tools", "read_only", "discovery", "list_page_size"),
     "Asking a person first": ("confirm", "confirm_risk"),
-    "Sandbox instead of Scale": ("sandbox", "sandbox_db", "sandbox_clock"),
     "Files on this machine": ("upload_root", "download_root"),
     "Limits and logs": (
         "max_in_flight",
@@ -33,7 +33,7 @@ def serve(**flags: Any) -> None:
     """Run the MCP server. Agent hosts start this; [bold]scale-mcp install[/bold] writes their entry.
 
     The key comes from SCALE_API_KEY, never from a flag. Every flag can be set as a variable too:
-    --read-only is SCALE_MCP_READ_ONLY=true. SCALE_API_URL moves the address, for `scale-mcp sandbox` say.
+    --read-only is SCALE_MCP_READ_ONLY=true, and --api-url is SCALE_API_URL.
 
     On stdio, stdin and stdout belong to the host; logs go to stderr. It ends when stdin closes or on SIGTERM.
 

@@ -1,0 +1,103 @@
+"""``scale-mcp tools``: what a server offers."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scale_mcp.cli.command import ReadableCommand, new_app
+from scale_mcp.cli.console import Exit, stdout_console, stop, write, write_json
+from scale_mcp.cli.options import settings_from, takes_settings
+
+if TYPE_CHECKING:
+    from scale_mcp.tools.card import Card
+
+RISKS = {
+    "read": ("green", "changes nothing"),
+    "write": ("blue", "can be put back"),
+    "spend": ("yellow", "starts paid work, with a live key"),
+    "destroy": ("red", "cannot be undone"),
+}
+app = new_app()
+
+
+@app.command(cls=ReadableCommand)
+@takes_settings({"Which tools": ("toolsets", "tools", "exclude_tools", "read_only")})
+def tools(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Full definitions, with schemas.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="A table for a README.")] = False,
+    toolset: Annotated[list[str] | None, typer.Option(metavar="A,B,…", help="The same as --toolsets.")] = None,
+    **flags: Any,
+) -> None:
+    """List the tools that a server with these settings offers. No key and no network are needed.
+
+    [bold]Examples[/bold]
+      scale-mcp tools
+      scale-mcp tools --toolset studio,quality
+      scale-mcp tools --read-only --markdown
+      scale-mcp tools --json | jq '.\\[] | select(.name == "get_task")'
+
+    [bold]Exit codes[/bold]
+      0  listed
+      2  wrong usage
+    """
+    if as_json and as_markdown:
+        stop(Exit.USAGE, "choose one of --json and --markdown.")
+    from scale_mcp.cli.definitions import definition, offered
+    from scale_mcp.settings import SettingsError
+
+    settings = settings_from({**flags, "toolsets": [*(flags["toolsets"] or []), *(toolset or [])]})
+    try:
+        cards = offered(settings)
+    except SettingsError as error:
+        stop(Exit.USAGE, str(error))
+    if as_json:
+        write_json([definition(card) for card in cards])
+    elif as_markdown:
+        write(_markdown(cards))
+    else:
+        _show(cards)
+
+
+def _by_toolset(cards: list[Card]) -> list[tuple[str, list[Card]]]:
+    return [(name, list(group)) for name, group in groupby(cards, key=lambda card: card.toolset)]
+
+
+def _markdown(cards: list[Card]) -> str:
+    from scale_mcp.cli.definitions import first_sentence
+
+    rows = ["| tool | what it does | risk |", "| --- | --- | --- |"]
+    for toolset, group in _by_toolset(cards):
+        rows.append(f"| **{toolset}** | | |")
+        for card in group:
+            sentence = first_sentence(card).replace("|", "\\|")
+            rows.append(f"| `{card.name}` | {sentence} | {card.risk} |")
+    return "\n".join(rows)
+
+
+def _show(cards: list[Card]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from scale_mcp.cli.definitions import first_sentence, size
+
+    console = stdout_console()
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for number, (toolset, group) in enumerate(_by_toolset(cards)):
+        if number:
+            table.add_row()
+        table.add_row(Text(toolset, style="bold"))
+        for card in group:
+            table.add_row(Text(f"  {card.name}"), Text(card.risk, style=RISKS[card.risk][0]), first_sentence(card))
+    console.print(table)
+    console.print()
+    for risk, (colour, meaning) in RISKS.items():
+        if any(card.risk == risk for card in cards):
+            console.print(f"  [{colour}]{risk:8}[/{colour}] {meaning}")
+    console.print(f"\n{len(cards)} tools, about {size(cards) / 4:,.0f} tokens of definitions in an agent's context.")
