@@ -13,6 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TOP = ("manifest.json", "icon.png", "pyproject.toml", "README.md", "LICENSE")
+OUTPUT = ROOT / "dist"
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -29,17 +30,18 @@ def pinned_project() -> str:
     return f"{project}\n[tool.uv]\ndefault-groups = []\nconstraint-dependencies = [\n{constraints}]\n"
 
 
-def main() -> None:
+def pack() -> Path:
     version = json.loads((ROOT / "manifest.json").read_text(encoding="utf-8"))["version"]
-    target = ROOT / "dist" / f"scale-mcp-{version}.mcpb"
-    target.parent.mkdir(exist_ok=True)
+    target = OUTPUT / f"scale-mcp-{version}.mcpb"
+    target.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as bundle:
         for path in members():
             name = path.relative_to(ROOT).as_posix()
             content = pinned_project().encode() if name == "pyproject.toml" else path.read_bytes()
             bundle.writestr(zipfile.ZipInfo(name, EPOCH), content, zipfile.ZIP_DEFLATED)
-    print(f"{target.relative_to(ROOT)}: {target.stat().st_size // 1024} kB")
+    return target
 
 
 if __name__ == "__main__":
-    main()
+    packed = pack()
+    print(f"{packed.relative_to(ROOT)}: {packed.stat().st_size // 1024} kB")
