@@ -5,6 +5,7 @@ server.json      the version
 README.md        the tools table, between its markers
 docs/tools.md    every tool: parameters, risk, what it sends
 docs/settings.md every setting: flag, variable, default
+docs/sandbox.md  its faults, admin routes and decisions, between markers
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from types import UnionType
 from typing import Any, Literal, Union
 
 from scale_mcp.cli.options import ENVIRONMENT_ONLY
+from scale_mcp.sandbox import decisions, faults
+from scale_mcp.sandbox.routes import admin
 from scale_mcp.settings import Settings, flag, variable
 from scale_mcp.tools.card import Card
 from scale_mcp.tools.registry import cards
@@ -195,12 +198,30 @@ def default_of(value: Any) -> str:
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
+def sandbox_guide(old: str) -> str:
+    kinds = [
+        "| kind | what happens |",
+        "| --- | --- |",
+        *(f"| `{kind}` | {what} |" for kind, what in faults.KINDS.items()),
+    ]
+    routes = ["| request | what it does |", "| --- | --- |"]
+    routes += [f"| `{route.method} {route.template}` | {cell(route.summary)} |" for route in admin.ROUTES]
+    made = ["| name | question | choice |", "| --- | --- | --- |"]
+    for name, decision in vars(decisions).items():
+        if isinstance(decision, decisions.Decision):
+            made.append(f"| `{name}` | {cell(decision.question)} | {cell(decision.choice)} |")
+    for block, lines in (("faults", kinds), ("admin", routes), ("decisions", made)):
+        old = replace_block(old, block, "\n".join(lines))
+    return old
+
+
 TARGETS: dict[str, Callable[[str], str]] = {
     "manifest.json": manifest,
     "server.json": registry_entry,
     "README.md": readme,
     "docs/tools.md": tools_reference,
     "docs/settings.md": settings_reference,
+    "docs/sandbox.md": sandbox_guide,
 }
 
 
