@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from scale_mcp.cli.command import ReadableCommand, new_app
-from scale_mcp.cli.connecting import NoKey, check_key, connect
+from scale_mcp.cli.connecting import NoKey, NoSandbox, check_key, connect
 from scale_mcp.cli.console import Exit, say, stop, write, write_json
 from scale_mcp.cli.options import settings_from, takes_settings
 
@@ -82,7 +82,10 @@ def call(
 
     import anyio
 
-    result = anyio.run(_call, tool, values, settings, yes)
+    try:
+        result = anyio.run(_call, tool, values, settings, yes)
+    except NoSandbox as error:
+        stop(Exit.FAILED, str(error))
     raise typer.Exit(_show(result, output))
 
 

@@ -19,6 +19,10 @@ class NoKey(Exception):
     """There is nothing to connect with. The text names the ways to go on."""
 
 
+class NoSandbox(Exception):
+    """The sandbox cannot be opened. The text says why."""
+
+
 def check_key(settings: Settings) -> None:
     """Refuse to start without a key, and with something that is only in its place.
 
@@ -50,6 +54,7 @@ async def connect(settings: Settings) -> AsyncIterator[Connection]:
 
     Raises:
         NoKey: no usable key, and not the sandbox either.
+        NoSandbox: its file cannot be used.
     """
     from scale_mcp.api import ApiOptions, ScaleApi
     from scale_mcp.server.connection import Connection
@@ -57,11 +62,14 @@ async def connect(settings: Settings) -> AsyncIterator[Connection]:
     check_key(settings)
     options = ApiOptions(max_in_flight=settings.max_in_flight)
     if settings.sandbox:
-        from scale_mcp.sandbox import SANDBOX_URL, Sandbox, SandboxOptions
+        from scale_mcp.sandbox import SANDBOX_URL, Sandbox, SandboxOptions, StoreError
 
-        box = SandboxOptions(db=settings.sandbox_db, clock=settings.sandbox_clock)
+        try:
+            box = Sandbox(SandboxOptions(db=settings.sandbox_db, clock=settings.sandbox_clock))
+        except StoreError as error:
+            raise NoSandbox(f"{error} Give another file with --sandbox-db.") from None
         async with (
-            Sandbox(box) as sandbox,
+            box as sandbox,
             ScaleApi(SANDBOX_KEY, base_url=SANDBOX_URL, transport=sandbox.transport(), options=options) as api,
         ):
             yield Connection(api, "sandbox")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,24 +24,10 @@ def offered(settings: Settings) -> list[Card]:
 
 
 def definition(card: Card) -> dict[str, Any]:
-    """Everything there is to know about a tool: what tools/list says, with our own words for risk and toolset."""
-    from scale_mcp.tools.schema import input_schema, output_schema
+    """The tool's entry in tools/list, as it travels."""
+    from scale_mcp.server.definitions import definition as as_tool
 
-    return {
-        "name": card.name,
-        "title": card.title,
-        "description": card.description,
-        "toolset": card.toolset,
-        "risk": card.risk,
-        "inputSchema": input_schema(card),
-        "outputSchema": output_schema(card),
-        "annotations": {
-            "readOnlyHint": card.risk == "read",
-            "destructiveHint": card.risk == "destroy",
-            "idempotentHint": card.idempotent,
-            "openWorldHint": card.open_world,
-        },
-    }
+    return as_tool(card).model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def size(tools: list[Card]) -> int:
@@ -53,6 +40,4 @@ def size(tools: list[Card]) -> int:
 
 def first_sentence(card: Card) -> str:
     """The description up to its first full stop that ends a sentence, on one line."""
-    import re
-
     return re.split(r"(?<=[.!?])\s+(?=[A-Z`])", " ".join(card.description.split()), maxsplit=1)[0]

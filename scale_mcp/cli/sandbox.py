@@ -88,17 +88,18 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _run(options: SandboxOptions, listener: socket.socket) -> None:
-    import sqlite3
-
     import anyio
+
+    from scale_mcp.sandbox import StoreError
 
     # uvicorn raises the signals it caught once more when it is done; by then there is nothing left to interrupt.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     try:
-        anyio.run(_serve, options, listener)
-    except sqlite3.Error as error:
-        stop(Exit.FAILED, f"{options.db} cannot be used ({error}). Give another file with --db.")
+        with listener:
+            anyio.run(_serve, options, listener)
+    except StoreError as error:
+        stop(Exit.FAILED, f"{error} Give another file with --db.")
 
 
 async def _serve(options: SandboxOptions, listener: socket.socket) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from scale_mcp.cli.command import ReadableCommand, new_app
-from scale_mcp.cli.connecting import NoKey, check_key, connect
+from scale_mcp.cli.connecting import NoKey, NoSandbox, check_key, connect
 from scale_mcp.cli.console import Exit, stop
 from scale_mcp.cli.options import all_fields, settings_from, takes_settings
 
@@ -63,4 +63,7 @@ def serve(**flags: Any) -> None:
         async with connect(settings) as connection:
             await run(connection, settings)
 
-    anyio.run(work)
+    try:
+        anyio.run(work)
+    except NoSandbox as error:
+        stop(Exit.FAILED, str(error))

@@ -1,0 +1,88 @@
+"""A receiver of Scale's callbacks on this machine, as anybody would run one: check the header, answer, remember."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import anyio
+
+Message = MutableMapping[str, Any]
+HEADER = b"scale-callback-auth"
+
+
+class Receiver:
+    """What arrived, and ways to wait for it. ``refused`` counts requests with a wrong or missing header."""
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret.encode()
+        self._news = anyio.Event()
+        self.received: list[dict[str, Any]] = []
+        self.refused = 0
+        self.url = ""
+
+    async def __call__(self, scope: Message, receive: Callable[[], Any], send: Callable[[Message], Any]) -> None:
+        """The ASGI application."""
+        body = b""
+        while True:
+            message = await receive()
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        status = self._take(dict(scope["headers"]).get(HEADER, b""), body)
+        await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    def _take(self, secret: bytes, body: bytes) -> int:
+        if not hmac.compare_digest(secret, self._secret):
+            self.refused += 1
+            return 401
+        try:
+            self.received.append(json.loads(body))
+        except ValueError:
+            return 400
+        self._news.set()
+        self._news = anyio.Event()
+        return 200
+
+    def about_tasks(self) -> list[dict[str, Any]]:
+        return [body for body in self.received if "task_id" in body or "task" in body]
+
+    async def news(self, seconds: float) -> None:
+        """Return when something arrives, at the latest after ``seconds``."""
+        with anyio.move_on_after(seconds):
+            await self._news.wait()
+
+    async def wait(self, until: Callable[[], bool], seconds: float) -> bool:
+        """Whether ``until`` became true in time; looked at whenever something arrives."""
+        with anyio.move_on_after(seconds):
+            while not until():
+                await self._news.wait()
+        return until()
+
+
+@asynccontextmanager
+async def listening(secret: str) -> AsyncIterator[Receiver]:
+    """A receiver on a free port of the loopback interface."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield  # Ctrl-C is the demo's
+
+    receiver = Receiver(secret)
+    listener = socket.create_server(("127.0.0.1", 0))
+    receiver.url = f"http://127.0.0.1:{listener.getsockname()[1]}/callback"
+    config = uvicorn.Config(receiver, log_level="error", access_log=False, lifespan="off", timeout_graceful_shutdown=1)
+    server = Server(config)
+    async with anyio.create_task_group() as group:
+        group.start_soon(server.serve, [listener])
+        try:
+            yield receiver
+        finally:
+            server.should_exit = True

@@ -1,0 +1,164 @@
+"""How the demo looks: styled on a terminal, plain lines elsewhere, nothing when a machine reads the result."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from scale_mcp.cli.console import say
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from scale_mcp.cli.showcase.session import Line
+    from scale_mcp.tools.card import Card
+
+TOOL_WIDTH = 42  # of the tool's name with its count
+NOTE_WIDTH = 58
+PICTURE_WIDTH = 72  # cells
+
+
+def milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:,.0f} ms" if seconds < 1 else f"{seconds:,.1f} s"
+
+
+def named(line: Line) -> str:
+    return f"{line.tool} ×{line.calls}" if line.calls > 1 else line.tool
+
+
+class Nowhere:
+    """For --json."""
+
+    def stage(self, number: int, title: str, about: str) -> None:
+        pass
+
+    def line(self, line: Line) -> None:
+        pass
+
+    def remark(self, text: str) -> None:
+        pass
+
+    def working(self, text: str, done: int, total: int) -> None:
+        pass
+
+    def picture(self, content: bytes, caption: str, shapes: Sequence[Any] = ()) -> None:
+        pass
+
+
+class Plain(Nowhere):
+    """Lines on stderr, for a log."""
+
+    def stage(self, number: int, title: str, about: str) -> None:
+        say(f"\n{number}. {title}: {about}")
+
+    def line(self, line: Line) -> None:
+        say(f"  {'ok ' if line.ok else 'BAD'} {named(line):{TOOL_WIDTH}} {milliseconds(line.seconds):>8}  {line.note}")
+
+    def remark(self, text: str) -> None:
+        say(f"      {text}")
+
+
+class Terminal(Nowhere):
+    """Colours, a bar while the workforce works, and the pictures themselves."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._status: Any = None
+
+    def stage(self, number: int, title: str, about: str) -> None:
+        self._console.print(f"\n[bold cyan]{number}  {title}[/bold cyan]  [dim]{about}[/dim]")
+
+    def line(self, line: Line) -> None:
+        from rich.text import Text
+
+        self._still()
+        text = Text("   ")
+        text.append("✓ " if line.ok else "✗ ", style="green" if line.ok else "bold red")
+        text.append(line.tool)
+        text.append(f" ×{line.calls}" if line.calls > 1 else "", style="cyan")
+        text.pad_right(max(1, TOOL_WIDTH - len(text.plain)))
+        text.append(f"{milliseconds(line.seconds):>8}  ", style="dim")
+        text.append(line.note, style="" if line.ok else "red")
+        self._console.print(text, no_wrap=line.ok, overflow="ellipsis")
+
+    def remark(self, text: str) -> None:
+        from rich.text import Text
+
+        self._still()
+        self._console.print(Text(f"     {text}", style="italic"), no_wrap=True, overflow="ellipsis")
+
+    def working(self, text: str, done: int, total: int) -> None:
+        bar = "█" * done + "░" * (total - done)
+        shown = f"   {text}  [green]{bar}[/green] {done} of {total}"
+        if self._status is None:
+            self._status = self._console.status(shown, spinner="dots")
+            self._status.start()
+        else:
+            self._status.update(shown)
+
+    def _still(self) -> None:
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+    def picture(self, content: bytes, caption: str, shapes: Sequence[Any] = ()) -> None:
+        if self._console.color_system not in ("truecolor", "256"):
+            return
+        from rich.padding import Padding
+
+        width = min(PICTURE_WIDTH, self._console.width - 8)
+        self._console.print(Padding(half_blocks(content, width, shapes), (1, 0, 0, 5)))
+        self._console.print(f"     [dim]{caption}[/dim]\n")
+
+
+def half_blocks(content: bytes, width: int, shapes: Sequence[Any] = ()) -> RenderableType:
+    """A picture in characters, two pixels each. ``shapes`` are (points, colour), drawn over it in picture pixels."""
+    from PIL import Image, ImageDraw
+    from rich.segment import Segment, Segments
+    from rich.style import Style
+
+    picture = Image.open(io.BytesIO(content)).convert("RGB")
+    scale = width / picture.width
+    height = max(2, round(picture.height * scale) // 2 * 2)
+    small = picture.resize((width, height), Image.Resampling.LANCZOS)
+    draw = ImageDraw.Draw(small)
+    for points, colour in shapes:
+        outline = [(x * scale, y * height / picture.height) for x, y in points]
+        draw.line([*outline, outline[0]], fill=colour, width=1)
+    pixels = small.tobytes()
+    row = 3 * width  # bytes
+    segments = []
+    for start in range(0, height * row, 2 * row):
+        for upper in range(start, start + row, 3):
+            colours = (pixels[at : at + 3].hex() for at in (upper, upper + row))
+            segments.append(Segment("▀", Style.parse("#{} on #{}".format(*colours))))
+        segments.append(Segment.line())
+    return Segments(segments)
+
+
+def closing_table(cards: Iterable[Card], record: dict[str, Line], *, wide: bool) -> RenderableType:
+    """Every tool with what it answered and how long that took, by toolset."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False)
+    table.add_column("", width=1)
+    table.add_column("tool", no_wrap=True)
+    table.add_column("calls", justify="right")
+    table.add_column("time", justify="right", no_wrap=True)
+    table.add_column("result", overflow="ellipsis", no_wrap=True, max_width=None if wide else NOTE_WIDTH)
+    toolset = ""
+    for card in cards:
+        if card.toolset != toolset:
+            if toolset:
+                table.add_section()
+            toolset = card.toolset
+        line = record.get(card.name)
+        if line is None:
+            table.add_row("[red]✗[/red]", card.name, "0", "", "[red]never called[/red]")
+            continue
+        mark = "[green]✓[/green]" if line.ok else "[red]✗[/red]"
+        table.add_row(mark, card.name, str(line.calls), milliseconds(line.seconds), Text(line.note))
+    return table
