@@ -104,6 +104,7 @@ class _PartReader:
 
     def __init__(self) -> None:
         self.parts: list[Part] = []
+        self.is_complete = False
         self._header_name = bytearray()
         self._header_value = bytearray()
 
@@ -114,7 +115,11 @@ class _PartReader:
             "on_header_value": lambda data, start, end: self._header_value.extend(data[start:end]),
             "on_header_end": self._header_ends,
             "on_part_data": self._part_data,
+            "on_end": self._ends,
         }
+
+    def _ends(self) -> None:
+        self.is_complete = True
 
     def _part_begins(self) -> None:
         if len(self.parts) == MAX_PARTS:
@@ -157,9 +162,10 @@ def read_form(content_type: str, body: bytes) -> dict[str, Part]:
     try:
         parser = MultipartParser(boundary, reader.callbacks())
         parser.write(body)
-        parser.finalize()
     except FormParserError as error:
         raise ApiError(400, f"The multipart body cannot be read: {error}") from None
+    if not reader.is_complete:
+        raise ApiError(400, "The multipart body ends too early.")
     return {part.name: part for part in reader.parts}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -86,11 +86,9 @@ def _fetch(request: Request, url: str) -> tuple[str, bytes | None]:
 
 def _own_file(request: Request, path: str, url: str) -> tuple[str, bytes | None]:
     """A file that the sandbox itself serves under ``/_sandbox/``; another loopback URL is taken on trust, too."""
-    from scale_mcp.sandbox.data import picture_bytes
-
     if found := DATA_PATH.fullmatch(path):
         name = unquote(found[1])
-        content = picture_bytes(name)
+        content = data_file(name)
     elif found := CONTENT_PATH.fullmatch(path):
         row = request.sandbox.store.one("SELECT file_name FROM files WHERE id = ?", (found[1],))
         name = row["file_name"] if row is not None else ""
@@ -100,6 +98,13 @@ def _own_file(request: Request, path: str, url: str) -> tuple[str, bytes | None]
     if content is None:
         raise _unreachable(url)
     return name, content
+
+
+def data_file(name: str) -> bytes | None:
+    """One file of the shipped data set, by its name."""
+    from scale_mcp.sandbox.data import catalog
+
+    return next((Path(picture.path).read_bytes() for picture in catalog() if picture.name == name), None)
 
 
 def _unreachable(url: str) -> ApiError:
