@@ -1,0 +1,144 @@
+"""One tool call from its arguments to its result: checked, consented to, run, and whatever happens, answered."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Any
+
+import anyio
+import mcp.types as t
+import structlog
+from mcp import MCPError
+from mcp.server import ServerRequestContext
+
+from scale_mcp.api.errors import ScaleError
+from scale_mcp.server.connection import Connection
+from scale_mcp.server.consent import ConsentGate
+from scale_mcp.server.limits import CallLimit
+from scale_mcp.server.results import failure, scale_failure, success
+from scale_mcp.settings import Settings
+from scale_mcp.tools.arguments import check
+from scale_mcp.tools.card import Call, Card, Progress, ToolFailure
+
+log = structlog.get_logger(__name__)
+
+Context = ServerRequestContext[Any, Any]
+CallAnswer = t.CallToolResult | t.InputRequiredResult
+
+
+class CallDesk:
+    """Runs cards for one connection. The direct call and discovery's ``run_tool`` both come here."""
+
+    def __init__(self, connection: Connection, settings: Settings) -> None:
+        self._connection = connection
+        self._settings = settings
+        self._consent = ConsentGate(connection, settings)
+        self._limit = CallLimit(settings.max_calls_per_minute)
+
+    def refuse_over_limit(self) -> t.CallToolResult | None:
+        """The answer for a call above ``max_calls_per_minute``; None when it may go on."""
+        wait = self._limit.take()
+        if not wait:
+            return None
+        return failure(
+            f"More than {self._settings.max_calls_per_minute} tool calls a minute are not allowed here. "
+            f"Wait {wait:.1f} s before the next call.",
+            "too_many_calls",
+            retryable=True,
+            retry_after_s=round(wait, 3),
+        )
+
+    async def run(
+        self, ctx: Context, params: t.CallToolRequestParams, card: Card, arguments: dict[str, Any]
+    ) -> CallAnswer:
+        """The answer to one call of ``card``. Raises only ``MCPError``, and only for an unusable consent."""
+        call_id = secrets.token_hex(4)
+        started = time.monotonic()
+        outcome = "unfinished"
+        with structlog.contextvars.bound_contextvars(call=call_id, tool=card.name):
+            try:
+                outcome, answer = await self._outcome(ctx, params, card, arguments, call_id)
+                return answer
+            except MCPError as error:
+                outcome = f"protocol_error {error.code}"
+                raise
+            finally:
+                log.info("tool_call", outcome=outcome, ms=round((time.monotonic() - started) * 1000))
+
+    async def _outcome(
+        self, ctx: Context, params: t.CallToolRequestParams, card: Card, arguments: dict[str, Any], call_id: str
+    ) -> tuple[str, CallAnswer]:
+        try:
+            checked = check(card, arguments)
+        except ToolFailure as problem:
+            return "invalid_arguments", failure(str(problem), "invalid_arguments", retryable=False)
+        try:
+            question = await self._consent.obtain(ctx, params, card, card.risk_for(checked), arguments)
+        except ToolFailure as problem:
+            return "no_consent", failure(str(problem), "no_consent", retryable=False)
+        if question is not None:
+            return "asked", question
+        try:
+            # Waiting for a person does not count; from here on Scale's time runs, and the api layer sees the deadline.
+            with anyio.move_on_after(self._settings.call_timeout) as scope:
+                output = await card.run(self._call(ctx), checked)
+                return "ok", success(output, self._settings.max_result_chars)
+        except ToolFailure as problem:
+            return "failed", failure(str(problem), "tool_failure", retryable=False)
+        except ScaleError as error:
+            return type(error).__name__, scale_failure(error)
+        except MCPError:
+            raise
+        except Exception:
+            log.exception("tool_call_crashed")
+            return "crashed", unexpected(card.name, call_id)
+        if not scope.cancelled_caught:  # pragma: no cover - the block above returns or raises
+            raise RuntimeError("a tool call ended without an outcome")
+        return "timeout", failure(
+            f"{card.name} was given up after {self._settings.call_timeout:g} s. "
+            + (
+                "Try again, or ask for less at once."
+                if card.risk == "read"
+                else "It may have taken effect: look first."
+            ),
+            "timeout",
+            retryable=card.risk == "read",
+        )
+
+    def _call(self, ctx: Context) -> Call:
+        return Call(
+            api=self._connection.api,
+            progress=_forward_progress(ctx),
+            upload_root=self._settings.upload_root,
+            download_root=self._settings.download_root,
+        )
+
+
+def unexpected(name: str, call_id: str) -> t.CallToolResult:
+    """The answer for a fault of our own: no word of the exception, but the id under which the log has it."""
+    return failure(
+        f"{name} failed unexpectedly. This is a fault of the server, not of the arguments; the operator finds it in "
+        f"the log under {call_id}.",
+        "internal_error",
+        request_id=call_id,
+        retryable=False,
+    )
+
+
+def unknown_tool(shown_name: str) -> MCPError:
+    """The one answer for tools that do not exist and tools that are not offered."""
+    return MCPError(code=t.INVALID_PARAMS, message=f"Unknown tool: {shown_name}")
+
+
+def _forward_progress(ctx: Context) -> Progress:
+    """Progress that only ever grows, as the protocol wants it; nothing is sent to a caller who did not ask."""
+    highest = float("-inf")
+
+    async def progress(done: float, total: float | None, message: str) -> None:
+        nonlocal highest
+        if done > highest:
+            highest = done
+            await ctx.session.report_progress(done, total, message)
+
+    return progress

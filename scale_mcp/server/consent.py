@@ -1,0 +1,171 @@
+"""Asking a person before a call that cannot be undone.
+
+Only calls on a live key are asked about; what a test key or the sandbox does costs nothing and binds nobody. The
+question goes through elicitation, so the answer comes from the person at the client and never from the model:
+
+* before 2026-07-28 the server asks while the call waits (``elicitation/create``);
+* from 2026-07-28 on it answers the call with the question, and the client repeats the call with the answer. The
+  state that links the two is sealed by ``RequestStateBoundary`` to tool, exact arguments, caller and ten minutes;
+  that it serves only once is remembered here.
+
+Where the client cannot ask anybody, the operator's ``confirm`` setting decides.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+
+import mcp.types as t
+import structlog
+from mcp import MCPError
+from mcp.server import ServerRequestContext
+
+from scale_mcp.server.connection import Connection
+from scale_mcp.settings import Settings
+from scale_mcp.text import one_line
+from scale_mcp.tools.card import Card, Risk, ToolFailure
+
+log = structlog.get_logger(__name__)
+
+LIFETIME = 600.0  # seconds in which a question may be answered
+QUESTION = "consent"  # the key of our one question among a result's input requests
+SHOWN = 600  # characters of one argument in a question
+FIRST_MODERN = "2026-07-28"
+FORM: dict[str, Any] = {
+    "type": "object",
+    "properties": {"confirm": {"type": "boolean", "title": "Run it", "description": "Yes runs this call once."}},
+    "required": ["confirm"],
+}
+RISKS: tuple[Risk, ...] = ("read", "write", "spend", "destroy")
+# Money is spent all the time, with the intent to; this one also closes the batch for good.
+FINAL = frozenset({"finalize_batch"})
+CONSEQUENCES = {
+    "finalize_batch": "Paid work on the whole batch starts, and no task can be added to it afterwards.",
+    "cancel_task": "The task is canceled for good; work already done on it may still be billed.",
+    "delete_task_tags": "Scale does not keep the tags that are removed.",
+    "set_task_tags": "Tags that are not in the new list are removed; Scale does not keep them.",
+    "delete_task_unique_id": "The guard against creating this task twice is gone; another task may take the id.",
+    "set_project_params": "The new version consists only of what is sent; every other parameter is dropped.",
+    "remove_studio_assignments": "These people lose their assignment to these projects at once.",
+    "reset_studio_batch_priorities": "The order that people set by hand is lost.",
+}
+BY_RISK: dict[Risk, str] = {
+    "read": "Nothing is changed.",
+    "write": "This changes data in your account.",
+    "spend": "This starts work that people are paid for.",
+    "destroy": "This cannot be undone.",
+}
+
+
+class ConsentGate:
+    """Decides whether a call is asked about, asks, and takes the answer."""
+
+    def __init__(self, connection: Connection, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._connection = connection
+        self._mode = settings.confirm
+        self._threshold = RISKS.index(settings.confirm_risk)
+        self._clock = clock
+        self._spent: dict[str, float] = {}  # answered question → when its state expires anyway
+
+    def asks_about(self, card: Card, risk: Risk) -> bool:
+        if not self._connection.real or self._mode == "never":
+            return False
+        return RISKS.index(risk) >= self._threshold or card.name in FINAL
+
+    async def obtain(
+        self,
+        ctx: ServerRequestContext[Any, Any],
+        params: t.CallToolRequestParams,
+        card: Card,
+        risk: Risk,
+        arguments: dict[str, Any],
+    ) -> t.InputRequiredResult | None:
+        """Return when the call may run; a result to send instead when the client must ask first.
+
+        Raises ``ToolFailure`` when the person says no or nobody can be asked, ``MCPError`` for a spent answer.
+        """
+        if not self.asks_about(card, risk):
+            return None
+        if not _can_ask(ctx):
+            if self._mode == "always":
+                raise ToolFailure(
+                    f"Refused: {card.name} needs a person's yes on a live key, and this client cannot ask a person. "
+                    "Nothing was sent to Scale. Use a client that supports elicitation, use a test key, or let the "
+                    "operator start the server with --confirm auto to rely on the client's own approval."
+                )
+            log.info("consent_left_to_host", tool=card.name, risk=risk)
+            return None
+        message = question(card, risk, arguments, self._connection.api.base_url)
+        if ctx.protocol_version >= FIRST_MODERN:
+            answer = self._answer(params)
+            if answer is None:
+                return _ask_back(message)
+        else:
+            answer = await _ask_now(ctx, message)
+        agreed = answer.action == "accept" and (answer.content or {}).get("confirm") is True
+        log.info("consent_given" if agreed else "consent_refused", tool=card.name, risk=risk, action=answer.action)
+        if not agreed:
+            raise ToolFailure(
+                f"The person did not agree to {card.name}; nothing was sent to Scale. Do not repeat the call unless "
+                "they ask for it."
+            )
+        return None
+
+    def _answer(self, params: t.CallToolRequestParams) -> t.ElicitResult | None:
+        """The answer that came with the repeated call. A state is spent by its first answer, whatever it says."""
+        answer = (params.input_responses or {}).get(QUESTION)
+        if params.request_state is None or not isinstance(answer, t.ElicitResult):
+            return None
+        now = self._clock()
+        self._spent = {nonce: expires for nonce, expires in self._spent.items() if expires > now}
+        if params.request_state in self._spent:
+            log.warning("consent_replayed", tool=params.name)
+            raise MCPError(  # the words the SDK uses for any other unusable state
+                code=t.INVALID_PARAMS,
+                message="Invalid or expired requestState",
+                data={"reason": "invalid_request_state"},
+            )
+        self._spent[params.request_state] = now + LIFETIME
+        return answer
+
+
+def question(card: Card, risk: Risk, arguments: dict[str, Any], base_url: str) -> str:
+    """What the person reads: the tool, where it acts, its arguments and what cannot be taken back."""
+    lines = [f"Run {card.title} ({card.name}) on the LIVE Scale account at {base_url}?"]
+    lines += [f"  {name}: {_shown(value)}" for name, value in arguments.items()]
+    lines.append(CONSEQUENCES.get(card.name, BY_RISK[risk]))
+    return "\n".join(lines)
+
+
+def _shown(value: Any) -> str:
+    """One argument as one line; nothing in it can imitate a line of ours or hide characters."""
+    text = json.dumps(value, ensure_ascii=False)
+    return one_line(text, SHOWN) + (f" ({len(text):,} characters)" if len(text) > SHOWN else "")
+
+
+def _can_ask(ctx: ServerRequestContext[Any, Any]) -> bool:
+    """Whether the client can show a form to a person. An empty capability means forms, by its oldest definition."""
+    capabilities = ctx.session.client_capabilities
+    elicitation = capabilities.elicitation if capabilities is not None else None
+    if elicitation is None or (elicitation.form is None and elicitation.url is not None):
+        return False
+    return ctx.protocol_version >= FIRST_MODERN or ctx.session.can_send_request
+
+
+def _ask_back(message: str) -> t.InputRequiredResult:
+    request = t.ElicitRequest(params=t.ElicitRequestFormParams(message=message, requested_schema=FORM))
+    return t.InputRequiredResult(input_requests={QUESTION: request}, request_state=secrets.token_urlsafe(16))
+
+
+async def _ask_now(ctx: ServerRequestContext[Any, Any], message: str) -> t.ElicitResult:
+    try:
+        return await ctx.session.elicit_form(message, FORM, ctx.request_id)
+    except MCPError as error:
+        log.warning("consent_question_failed", code=error.code)
+        raise ToolFailure(
+            "Refused: the client could not put the question to a person. Nothing was sent to Scale."
+        ) from None

@@ -1,0 +1,32 @@
+"""Starting the server: build it for the connection and open the door the settings name."""
+
+from __future__ import annotations
+
+import gc
+
+from scale_mcp.server.connection import Connection
+from scale_mcp.server.logs import configure_logging
+from scale_mcp.settings import Settings
+
+
+async def serve(connection: Connection, settings: Settings) -> None:
+    """Serve until SIGTERM, or until the client closes stdin. Whoever opened the connection closes it.
+
+    Raises ``SettingsError`` for names and addresses that turn out unusable.
+    """
+    key = settings.api_key.get_secret_value() if settings.api_key else ""
+    configure_logging(settings.log_level, settings.log_format, secrets=[key])
+
+    from scale_mcp.server.build import build_server
+
+    server = build_server(connection, settings)
+    if settings.transport == "http":
+        from scale_mcp.server.transports.http import serve_http
+
+        await serve_http(server, settings)
+        return
+    from scale_mcp.server.transports.stdio import serve_stdio
+
+    gc.collect()
+    gc.freeze()
+    await serve_stdio(server)

@@ -1,0 +1,135 @@
+"""HTTP: Streamable HTTP on ``/mcp`` (both eras), the older SSE pair on ``/sse`` and ``/messages/``, ``/healthz``.
+
+Legacy ``/mcp`` clients get sessions: asking a person during a call needs a way back to the client. What a handler
+needs lives in the server object, so it does not matter that SSE enters the lifespan once per connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import signal
+import socket
+import sys
+from typing import Any
+
+import anyio
+import structlog
+import uvicorn
+from mcp.server.lowlevel import Server
+from mcp.server.sse import SseServerTransport
+from mcp.server.streamable_http import EventStore
+from mcp.server.transport_security import DEFAULT_MAX_REQUEST_BODY_SIZE, TransportSecuritySettings
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Mount, Route
+from starlette.types import Receive, Scope, Send
+
+from scale_mcp.server.transports.doorman import Doorman
+from scale_mcp.settings import Settings, SettingsError
+
+log = structlog.get_logger(__name__)
+
+MAX_BODY = DEFAULT_MAX_REQUEST_BODY_SIZE  # 4 MiB
+LAST_ANSWERS = 3  # seconds for requests still running when the process is told to end
+
+
+def web_app(server: Server[Any], settings: Settings, event_store: EventStore | None = None) -> Starlette:
+    """One application with every route. Its lifespan runs the session manager, so keep it the outermost one."""
+    # The doorman has looked at Host and Origin of every request before; the SDK's own check would only repeat it.
+    checked = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+    sse = SseServerTransport("/messages/", security_settings=checked, max_request_body_size=MAX_BODY)
+    app = server.streamable_http_app(
+        transport_security=checked,
+        max_request_body_size=MAX_BODY,
+        event_store=event_store,
+        retry_interval=500 if event_store is not None else None,
+    )
+    app.router.routes += [
+        Route("/sse", endpoint=_ServeSse(server, sse), methods=["GET"]),
+        Mount("/messages/", app=sse.handle_post_message),
+        Route("/healthz", endpoint=_health(server), methods=["GET"]),
+    ]
+    app.user_middleware.append(Middleware(Doorman, hosts=settings.allowed_hosts, origins=settings.allowed_origins))
+    return app
+
+
+async def serve_http(server: Server[Any], settings: Settings, event_store: EventStore | None = None) -> None:
+    """Listen until SIGTERM or SIGINT. Raises ``SettingsError`` when the address cannot be taken."""
+    listener = _listen(settings)
+    host, port = listener.getsockname()[:2]
+    config = uvicorn.Config(
+        web_app(server, settings, event_store),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # the peer's address is what it is; nobody may say otherwise
+        timeout_graceful_shutdown=LAST_ANSWERS,
+        lifespan="on",
+    )
+    runner = _Uvicorn(config)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_stop_on_signal, runner)
+        shown = f"[{host}]" if ":" in host else host
+        gc.collect()
+        gc.freeze()  # what was imported stays; collections need not look at it again
+        log.info("listening", mcp=f"http://{shown}:{port}/mcp", sse=f"http://{shown}:{port}/sse")
+        try:
+            await runner.serve(sockets=[listener])
+        finally:
+            listener.close()
+            tasks.cancel_scope.cancel()
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn raises the signal that stopped it once more, which would make a clean end look like a crash."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        yield
+
+
+async def _stop_on_signal(runner: uvicorn.Server) -> None:
+    if sys.platform == "win32":
+        return
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            log.info("stopping", signal=signal.Signals(number).name)
+            runner.force_exit = runner.should_exit  # a second signal does not wait for anybody
+            runner.should_exit = True
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host.strip("[]"), settings.port))
+    except OSError as problem:
+        listener.close()
+        raise SettingsError(
+            f"Cannot listen on {settings.host}:{settings.port}: {problem.strerror}. Choose another --port (0 is any)."
+        ) from None
+    listener.listen(128)
+    return listener
+
+
+class _ServeSse:
+    """An ASGI object, because Starlette takes a function for a request-response endpoint."""
+
+    def __init__(self, server: Server[Any], sse: SseServerTransport) -> None:
+        self._server = server
+        self._sse = sse
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._sse.connect_sse(scope, receive, send) as (reader, writer):
+            await self._server.run(reader, writer, self._server.create_initialization_options())
+
+
+def _health(server: Server[Any]) -> Any:
+    async def health(request: Request) -> JSONResponse:
+        return JSONResponse({"status": "ok", "name": server.name, "version": server.version})
+
+    return health

@@ -1,0 +1,234 @@
+"""stdio: one JSON-RPC message per line, moved by two plain threads.
+
+The SDK's own stdio reads in a worker thread that cannot be interrupted, so a SIGTERM would wait for the client's
+next line. Here the threads are daemons over raw descriptors: the process can end at any moment. As with the SDK,
+the wire is moved off descriptors 0 and 1 first, so that a stray print or a child process cannot corrupt it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import signal
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from queue import SimpleQueue
+from typing import Any
+
+import anyio
+import mcp.types as t
+import structlog
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from mcp.server.lowlevel import Server
+from mcp.shared.message import SessionMessage
+
+log = structlog.get_logger(__name__)
+
+LONGEST_LINE = 160 * 1024 * 1024  # bytes; an upload of 80 MB comes as base64 in one message
+CHUNK = 256 * 1024
+AHEAD = 256  # lines read before the server has taken them
+UNSENT = 64  # messages a client may leave unread before the server waits for it
+LAST_ANSWERS = 1.5  # seconds for calls still running when stdin closes; hosts wait about two before they kill
+
+Inbound = SessionMessage | Exception
+
+
+async def serve_stdio(server: Server[Any]) -> None:
+    """Serve one client until it closes stdin or the process is told to end."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_cancel_on_signal, tasks.cancel_scope)
+        async with wire() as (reader, writer):
+            await server.run(reader, writer, server.create_initialization_options())
+        tasks.cancel_scope.cancel()
+
+
+async def _cancel_on_signal(scope: anyio.CancelScope) -> None:
+    if sys.platform == "win32":  # signals cannot be awaited there; a closed stdin ends the server
+        return
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            log.info("stopping", signal=signal.Signals(number).name)
+            scope.cancel()
+            return
+
+
+@asynccontextmanager
+async def wire() -> AsyncIterator[tuple[MemoryObjectReceiveStream[Inbound], MemoryObjectSendStream[SessionMessage]]]:
+    """The streams that ``Server.run`` takes, over this process's stdin and stdout."""
+    to_server, reader = anyio.create_memory_object_stream[Inbound](0)
+    writer, from_server = anyio.create_memory_object_stream[SessionMessage](0)
+    with _private_descriptors() as (source, sink):
+        lines, output, open_calls = _Lines(source), _Output(sink), _OpenCalls()
+        async with to_server, reader, writer, from_server, anyio.create_task_group() as tasks:
+            tasks.start_soon(_pump_in, lines, to_server, open_calls)
+            tasks.start_soon(_pump_out, from_server, output, open_calls)
+            try:
+                yield reader, writer
+            finally:
+                tasks.cancel_scope.cancel()
+                output.finish()
+
+
+async def _pump_in(lines: _Lines, to_server: MemoryObjectSendStream[Inbound], open_calls: _OpenCalls) -> None:
+    async with to_server:
+        async for line in lines:
+            message: Inbound
+            try:
+                message = SessionMessage(t.jsonrpc_message_adapter.validate_json(line, by_name=False))
+                open_calls.started(message)
+            except ValueError as problem:  # the server's loop knows what to do with a message that is none
+                message = problem
+            await to_server.send(message)
+        with anyio.move_on_after(LAST_ANSWERS):
+            await open_calls.all_answered()
+
+
+async def _pump_out(
+    from_server: MemoryObjectReceiveStream[SessionMessage], output: _Output, open_calls: _OpenCalls
+) -> None:
+    async for message in from_server:
+        await output.put(message.message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n")
+        open_calls.answered(message)
+
+
+class _OpenCalls:
+    """The requests that have no answer yet: a client that writes and closes stdin at once still gets its answers."""
+
+    def __init__(self) -> None:
+        self._ids: set[t.RequestId] = set()
+        self._none_left = anyio.Event()
+        self._closing = False
+
+    def started(self, message: SessionMessage) -> None:
+        request = message.message
+        if isinstance(request, t.JSONRPCRequest) and request.method != "subscriptions/listen":
+            self._ids.add(request.id)
+
+    def answered(self, message: SessionMessage) -> None:
+        answer = message.message
+        if isinstance(answer, t.JSONRPCResponse | t.JSONRPCError) and answer.id is not None:
+            self._ids.discard(answer.id)
+            if self._closing and not self._ids:
+                self._none_left.set()
+
+    async def all_answered(self) -> None:
+        self._closing = True
+        if self._ids:
+            await self._none_left.wait()
+
+
+class _Lines:
+    """Async iterator over the lines of a descriptor, read by a thread of its own."""
+
+    def __init__(self, source: int) -> None:
+        self._source = source
+        self._loop = asyncio.get_running_loop()
+        self._put, self._get = anyio.create_memory_object_stream[bytes](math.inf)
+        self._room = threading.Semaphore(AHEAD)
+        threading.Thread(target=self._read, name="stdin", daemon=True).start()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with self._get:
+            async for line in self._get:
+                self._room.release()
+                if line.strip():
+                    yield line
+
+    def _read(self) -> None:
+        rest = bytearray()
+        try:
+            while chunk := os.read(self._source, CHUNK):
+                rest += chunk
+                if b"\n" in chunk:
+                    *lines, tail = bytes(rest).split(b"\n")
+                    rest = bytearray(tail)
+                    for line in lines:
+                        self._deliver(line)
+                if len(rest) > LONGEST_LINE:
+                    log.error("line_too_long", limit=LONGEST_LINE)
+                    break
+            else:
+                if rest:
+                    self._deliver(bytes(rest))
+        except OSError as problem:
+            log.warning("stdin_failed", problem=problem.strerror)
+        except RuntimeError:  # the event loop has ended; so does this thread
+            return
+        self._tell(self._put.close)
+
+    def _deliver(self, line: bytes) -> None:
+        self._room.acquire()
+        self._loop.call_soon_threadsafe(self._accept, line)
+
+    def _accept(self, line: bytes) -> None:
+        try:
+            self._put.send_nowait(line)
+        except (anyio.ClosedResourceError, anyio.BrokenResourceError):  # nobody reads any more
+            self._room.release()
+
+    def _tell(self, call: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(call)
+        except RuntimeError:  # the event loop has ended
+            return
+
+
+class _Output:
+    """Writes messages to a descriptor from a thread, so that a client that does not read stops nothing else."""
+
+    def __init__(self, sink: int) -> None:
+        self._sink = sink
+        self._loop = asyncio.get_running_loop()
+        self._queue: SimpleQueue[bytes | None] = SimpleQueue()
+        self._room = asyncio.Semaphore(UNSENT)
+        self._thread = threading.Thread(target=self._write, name="stdout", daemon=True)
+        self._thread.start()
+
+    async def put(self, data: bytes) -> None:
+        await self._room.acquire()
+        self._queue.put(data)
+
+    def finish(self) -> None:
+        """Write what is queued, unless the client does not take it within a second."""
+        self._queue.put(None)
+        self._thread.join(timeout=1.0)
+
+    def _write(self) -> None:
+        while (data := self._queue.get()) is not None:
+            view = memoryview(data)
+            try:
+                while view:
+                    view = view[os.write(self._sink, view) :]
+                self._loop.call_soon_threadsafe(self._room.release)
+            except OSError as problem:  # the client is gone; it will close stdin too
+                log.warning("stdout_failed", problem=problem.strerror)
+                return
+            except RuntimeError:  # the event loop has ended
+                return
+
+
+@contextmanager
+def _private_descriptors() -> Iterator[tuple[int, int]]:
+    """Duplicates of stdin and stdout; meanwhile fd 0 reads the null device and fd 1 writes to stderr.
+
+    The duplicates stay open at the end: a thread may still sit in a read on one of them.
+    """
+    source, sink = os.dup(0), os.dup(1)
+    if sys.platform == "win32":
+        import msvcrt
+
+        for descriptor in (source, sink):
+            msvcrt.setmode(descriptor, os.O_BINARY)
+    null = os.open(os.devnull, os.O_RDONLY)
+    sys.stdout.flush()
+    os.dup2(null, 0)
+    os.dup2(2, 1)
+    os.close(null)
+    try:
+        yield source, sink
+    finally:
+        os.dup2(source, 0)
+        os.dup2(sink, 1)

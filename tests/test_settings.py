@@ -1,0 +1,180 @@
+"""Configuration fails closed: what is not understood stops the start, with a cure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scale_mcp.settings import Settings, SettingsError, is_loopback, load_settings, variable
+
+
+def refusal(overrides: dict[str, Any] | None = None) -> str:
+    with pytest.raises(SettingsError) as refused:
+        load_settings(overrides)
+    return str(refused.value)
+
+
+def test_without_any_setting_the_defaults_stand() -> None:
+    settings = load_settings()
+
+    assert (settings.transport, settings.host, settings.api_url) == ("stdio", "127.0.0.1", "https://api.scale.com/v1")
+    assert (settings.read_only, settings.confirm, settings.confirm_risk) == (False, "auto", "destroy")
+    assert settings.api_key is None
+
+
+@pytest.mark.parametrize("field", sorted(Settings.model_fields))
+def test_every_setting_has_a_variable_that_is_read(field: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    values: dict[str, tuple[str, Any]] = {
+        "api_url": ("https://scale.example/v1/", "https://scale.example/v1"),
+        "transport": ("http", "http"),
+        "host": ("127.0.0.2", "127.0.0.2"),
+        "confirm": ("always", "always"),
+        "confirm_risk": ("spend", "spend"),
+        "sandbox_clock": ("manual", "manual"),
+        "upload_root": (str(tmp_path), tmp_path),
+        "download_root": (str(tmp_path), tmp_path),
+        "log_level": ("DEBUG", "debug"),
+        "log_format": ("console", "console"),
+        "sandbox_db": ("file.db", "file.db"),
+    }
+    annotation = Settings.model_fields[field].annotation
+    fallback: dict[Any, tuple[str, Any]] = {
+        bool: ("true", True),
+        int: ("7", 7),
+        float: ("7.5", 7.5),
+        tuple[str, ...]: ("a, b", ("a", "b")),
+    }
+    given, expected = values.get(field) or fallback.get(annotation) or ("live_key", "live_key")
+    given, expected = ("2000", 2000) if field == "max_result_chars" else (given, expected)
+    monkeypatch.setenv(variable(field), given)
+
+    value = getattr(load_settings(), field)
+
+    assert (value.get_secret_value() if field == "api_key" else value) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "cure"),
+    [
+        ("SCALE_MCP_READONLY", "true", "Did you mean SCALE_MCP_READ_ONLY?"),
+        ("SCALE_MCP_TOOLSET", "tasks", "Did you mean SCALE_MCP_TOOLSETS?"),
+        ("scale_mcp_readonly", "true", "Did you mean SCALE_MCP_READ_ONLY?"),
+        ("SCALE_MCP_READ_ONLY", "ture", "Did you mean true?"),
+        ("SCALE_MCP_READ_ONLY", "", "Give it a value, or remove the variable"),
+        ("SCALE_MCP_CONFIRM", "allways", "Did you mean always?"),
+        ("SCALE_MCP_LOG_LEVEL", "verbose", "choose debug, info, warning, error"),
+        ("SCALE_MCP_PORT", "99999", "less than or equal to 65535"),
+        ("SCALE_MCP_PORT", "eighty", "integer"),
+        ("SCALE_MCP_TOOLSETS", "tasks,,files", "empty entry"),
+        ("SCALE_MCP_UPLOAD_ROOT", "/no/such/folder", "does not exist"),
+        ("SCALE_MCP_UPLOAD_ROOT", "/dev/null", "not a folder"),
+        ("SCALE_MCP_MAX_IN_FLIGHT", "0", "greater than or equal to 1"),
+        ("SCALE_API_URL", "http://api.scale.com/v1", "Use https"),
+        ("SCALE_API_URL", "https://user:pw@api.scale.com/v1", "SCALE_API_KEY instead"),
+        ("SCALE_API_URL", "https://api.scale.com/v1?x=1", "query"),
+        ("SCALE_API_URL", "https://api.scale.com/v1#x", "fragment"),
+        ("SCALE_API_URL", "ftp://api.scale.com", "Write it like"),
+        ("SCALE_API_URL", "api.scale.com/v1", "Write it like"),
+        ("SCALE_API_URL", "https://[::1", "Write it like"),
+        ("SCALE_API_URL", "https://api.scale.com\\@evil.example/v1", "user name"),
+        ("SCALE_API_URL", "https://api.scale.com\\evil/v1", "Write it like"),
+        ("SCALE_API_URL", "http://localhost.evil.example/v1", "Use https"),
+        ("SCALE_API_KEY", "live_abc def", "line break"),
+        ("SCALE_API_KEY", "live_abc\n", "line break"),
+        ("SCALE_API_KEY", "live_ключ", "plain ASCII"),
+        ("SCALE_API_KEY", '"live_abc"', "quotation marks"),
+        ("SCALE_API_KEY", "live_abc:", "colon"),
+    ],
+)
+def test_a_bad_variable_refuses_to_start_and_names_the_cure(
+    name: str, value: str, cure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    text = refusal()
+
+    assert cure in text
+    assert name in text
+
+
+def test_a_refused_key_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCALE_API_KEY", "live_canary1234 ")
+
+    assert "canary" not in refusal()
+
+
+def test_a_refused_url_does_not_show_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCALE_API_URL", "https://user:canary@api.scale.com/v1")
+
+    assert "canary" not in refusal()
+
+
+def test_every_problem_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCALE_MCP_PORT", "x")
+
+    assert len(refusal({"confirm": "sometimes", "transport": "smoke"}).splitlines()) == 3
+
+
+def test_a_flag_wins_over_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCALE_MCP_PORT", "1111")
+    monkeypatch.setenv("SCALE_API_KEY", "live_env")
+
+    settings = load_settings({"port": 2222, "api_key": "live_flag", "host": None})
+
+    assert settings.port == 2222
+    assert settings.api_key is not None
+    assert settings.api_key.get_secret_value() == "live_flag"
+
+
+def test_a_flag_that_does_not_exist_is_refused() -> None:
+    assert "Did you mean --read-only?" in refusal({"readonly": True})
+
+
+def test_names_come_from_commas_and_from_repeated_flags_alike() -> None:
+    assert load_settings({"tools": ["get_task,list_tasks", "get_batch"]}).tools == (
+        "get_task",
+        "list_tasks",
+        "get_batch",
+    )
+
+
+@pytest.mark.parametrize("name", ["SCALE_API_KEY", "SCALE_API_URL", "SCALE_MCP_UPLOAD_ROOT"])
+def test_what_a_host_fills_from_an_empty_field_counts_as_not_given(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "")
+
+    assert load_settings() == Settings()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "example.com", "localhost.example.com", ""])
+def test_an_address_that_others_can_reach_is_refused(host: str) -> None:
+    text = refusal({"transport": "http", "host": host})
+
+    assert "no authentication" in text
+    assert "--allowed-hosts" in text
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1", "127.8.9.1", "::1", "[::1]"])
+def test_loopback_in_every_spelling_is_accepted(host: str) -> None:
+    assert load_settings({"transport": "http", "host": host}).host == host
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8787/v1", "http://localhost:8787/v1", "http://[::1]:8787/v1"])
+def test_plain_http_is_for_loopback(url: str) -> None:
+    assert load_settings({"api_url": url}).api_url == url
+
+
+def test_names_that_only_look_like_loopback_are_not() -> None:
+    assert not any(is_loopback(name) for name in ("localhost.", "127.0.0.1.nip.io", "2130706433", "0x7f.1", "0.0.0.0"))
+
+
+def test_settings_cannot_be_changed_afterwards() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_settings().read_only = True  # type: ignore[misc]
+
+
+def test_the_key_is_in_no_representation() -> None:
+    settings = load_settings({"api_key": "live_canary"})
+
+    assert "canary" not in repr(settings) + str(settings) + settings.model_dump_json()
