@@ -38,6 +38,7 @@ class ScaleError(Exception):
     next_step     what to do now
     request_id    Scale's id of the (last) request, when it sent one
     in_doubt      whether the request, or an earlier attempt of it, may have taken effect in spite of the error
+    may_still_happen  whether Scale may even be working on it: an attempt in doubt ended without Scale's own word
     """
 
     advice: ClassVar[str] = ""
@@ -63,6 +64,7 @@ class ScaleError(Exception):
         self.next_step = self.advice if next_step is None else next_step
         self.request_id = request_id
         self.in_doubt = in_doubt
+        self.may_still_happen = in_doubt and status != 500
 
     def __str__(self) -> str:
         return cap(f"{self.message} {self.next_step}".strip(), MAX_MESSAGE)

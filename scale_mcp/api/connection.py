@@ -1,0 +1,107 @@
+"""The key and the one place it may go: the Authorization header of requests to its own origin."""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import re
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from scale_mcp.api.errors import RefusedBeforeSending
+from scale_mcp.models.common import Mode
+
+if TYPE_CHECKING:
+    import httpx2
+
+BASE_URL = "https://api.scale.com/v1"
+REDACTED = "[redacted]"
+
+
+class Connection:
+    """One API address with one key. Neither its repr nor anything it raises shows the key."""
+
+    def __init__(self, key: SecretStr | str, base_url: str = BASE_URL) -> None:
+        self._key = _checked_key(key.get_secret_value() if isinstance(key, SecretStr) else key)
+        self.base_url = _checked_base_url(base_url)
+        self.loopback = is_loopback(urlsplit(self.base_url).hostname or "")
+        self.mode: Mode = mode_of(self._key.get_secret_value())
+
+    def __repr__(self) -> str:
+        return f"Connection({self.base_url!r}, {self.mode})"
+
+    def sign(self, request: httpx2.Request) -> None:
+        """Put the key into a request to our own origin, and make sure that no other request has one."""
+        request.headers.pop("authorization", None)
+        if self.owns(request.url):
+            pair = f"{self._key.get_secret_value()}:".encode()
+            request.headers["Authorization"] = "Basic " + base64.b64encode(pair).decode()
+
+    def owns(self, url: httpx2.URL) -> bool:
+        """Whether ``url`` has our scheme, host and port."""
+        import httpx2
+
+        own = httpx2.URL(self.base_url)
+        return (url.scheme, url.host, url.port) == (own.scheme, own.host, own.port) and not url.userinfo
+
+    def scrub(self, text: str) -> str:
+        """``text`` without the key, for words that come from elsewhere and may echo what we sent."""
+        key = self._key.get_secret_value()
+        encoded = base64.b64encode(f"{key}:".encode()).decode()
+        return text.replace(encoded, REDACTED).replace(key, REDACTED)
+
+
+def mode_of(key: str) -> Literal["live", "test"]:
+    """The world a key sees. Whatever is not marked as test counts as live, the more careful guess."""
+    return "test" if key.startswith("test_") or key.endswith("|test") else "live"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _checked_key(key: str) -> SecretStr:
+    key = key.strip()
+    if not key:
+        raise RefusedBeforeSending(
+            "The API key is empty.", next_step="Set SCALE_API_KEY to a key of your Scale account."
+        )
+    if not re.fullmatch(r"[!-9;-~]+", key):  # printable ASCII without blanks; a colon would end the Basic user name
+        raise RefusedBeforeSending(
+            "The API key holds characters that no key has.", next_step="Copy the key again from Scale's dashboard."
+        )
+    return SecretStr(key)
+
+
+def _checked_base_url(base_url: str) -> str:
+    """The address without its last slash. https only, plain http only to this machine; nothing but host and path."""
+    cure = f"Give an https address such as {BASE_URL}."
+    if not re.fullmatch(r"https?://[!-~]+", base_url, re.IGNORECASE) or "\\" in base_url:
+        raise RefusedBeforeSending("The API address is not an http(s) address.", next_step=cure)
+    try:
+        parts = urlsplit(base_url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise RefusedBeforeSending("The API address is not valid.", next_step=cure) from None
+    if parts.username is not None or parts.password is not None or "@" in parts.netloc:
+        raise RefusedBeforeSending("The API address holds a user name or password.", next_step=cure)
+    if "?" in base_url or "#" in base_url:
+        raise RefusedBeforeSending("The API address holds a query or fragment.", next_step=cure)
+    if not host or port == 0:
+        raise RefusedBeforeSending("The API address names no host.", next_step=cure)
+    if any(segment in (".", "..") for segment in parts.path.split("/")) or "%" in parts.path or "%" in parts.netloc:
+        raise RefusedBeforeSending("The path of the API address is not plain.", next_step=cure)
+    if parts.scheme == "http" and not is_loopback(host):
+        raise RefusedBeforeSending(
+            "The API address uses plain http, which would show the key to the network.",
+            next_step="Use https; plain http is possible only to localhost.",
+        )
+    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"

@@ -1,0 +1,72 @@
+"""Scale's API over one connection, a resource each."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from pydantic import SecretStr
+
+from scale_mcp.api.batches import Batches
+from scale_mcp.api.client import Client
+from scale_mcp.api.connection import BASE_URL, Connection
+from scale_mcp.api.files import Files
+from scale_mcp.api.options import ApiOptions
+from scale_mcp.api.projects import Projects
+from scale_mcp.api.quality import Quality
+from scale_mcp.api.studio import Studio
+from scale_mcp.api.tasks import Tasks
+from scale_mcp.api.team import Team
+from scale_mcp.models.common import Mode
+
+if TYPE_CHECKING:
+    import httpx2
+
+_DEFAULTS = ApiOptions()
+
+
+class ScaleApi:
+    """Scale's API as one account and mode sees it.
+
+    async with ScaleApi(key) as api:
+        task = await api.tasks.get("65f0c1d2e3a4b5c6d7e8f901")
+
+    ``base_url`` is https (plain http only to this machine), with its version and without credentials, query or
+    fragment; anything else raises RefusedBeforeSending, as does a key that cannot be one. Any httpx2 transport may
+    stand for the network. Nothing is opened before the first request.
+    """
+
+    def __init__(
+        self,
+        key: SecretStr | str,
+        *,
+        base_url: str = BASE_URL,
+        transport: httpx2.AsyncBaseTransport | None = None,
+        options: ApiOptions = _DEFAULTS,
+    ) -> None:
+        connection = Connection(key, base_url)
+        self._client = Client(connection, transport, options)
+        self.base_url: str = connection.base_url
+        self.mode: Mode = connection.mode
+        self.tasks = Tasks(self._client)
+        self.batches = Batches(self._client)
+        self.projects = Projects(self._client)
+        self.files = Files(self._client)
+        self.team = Team(self._client)
+        self.studio = Studio(self._client)
+        self.quality = Quality(self._client)
+
+    def __repr__(self) -> str:
+        return f"ScaleApi({self.base_url!r}, {self.mode})"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections. The object cannot be used afterwards."""
+        await self._client.aclose()

@@ -1,0 +1,85 @@
+"""What a call did on the wire, for whoever wants to log it: methods, templates, statuses and request ids only.
+
+    with recording() as trace:
+        await api.tasks.get(task_id)
+    trace.exchanges[-1].statuses   # [503, 200]
+
+Paths appear as templates and queries not at all, so a trace holds nothing that a customer typed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+KEPT = 64  # exchanges of one recording; a long listing keeps the last ones
+
+
+@dataclass
+class Exchange:
+    """One logical request with all its attempts. A status is None where no answer came."""
+
+    method: str
+    template: str
+    statuses: list[int | None] = field(default_factory=list)
+    request_ids: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def attempts(self) -> int:
+        return len(self.statuses)
+
+
+@dataclass
+class Trace:
+    """The last exchanges of one recording, and how many requests were sent in all."""
+
+    exchanges: deque[Exchange] = field(default_factory=lambda: deque(maxlen=KEPT))
+    requests: int = 0
+
+    @property
+    def retries(self) -> int:
+        return sum(max(0, exchange.attempts - 1) for exchange in self.exchanges)
+
+    @property
+    def last_request_id(self) -> str | None:
+        return next((exchange.request_ids[-1] for exchange in reversed(self.exchanges) if exchange.request_ids), None)
+
+
+_current: ContextVar[Trace | None] = ContextVar("scale_api_trace", default=None)
+
+
+@contextmanager
+def recording() -> Iterator[Trace]:
+    """Record the requests of this task and of the tasks it starts."""
+    trace = Trace()
+    token = _current.set(trace)
+    try:
+        yield trace
+    finally:
+        _current.reset(token)
+
+
+def current() -> Trace | None:
+    """The recording in progress, if any."""
+    return _current.get()
+
+
+def begin(method: str, template: str) -> Exchange:
+    """A new exchange, kept when somebody records."""
+    exchange = Exchange(method, template)
+    if trace := _current.get():
+        trace.exchanges.append(exchange)
+    return exchange
+
+
+def note(exchange: Exchange, status: int | None, request_id: str | None) -> None:
+    """One more attempt of an exchange."""
+    exchange.statuses.append(status)
+    if request_id:
+        exchange.request_ids.append(request_id)
+    if trace := _current.get():
+        trace.requests += 1
