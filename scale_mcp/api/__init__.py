@@ -18,9 +18,8 @@ from scale_mcp.api.errors import (
     UnexpectedAnswer,
 )
 from scale_mcp.api.options import ApiOptions
+from scale_mcp.api.results import Created, ResponseStream
 from scale_mcp.api.scale import ScaleApi
-from scale_mcp.api.task_creation import Created
-from scale_mcp.api.transfer import ResponseStream
 
 __all__ = [
     "ApiOptions",

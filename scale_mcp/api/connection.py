@@ -8,26 +8,38 @@ import re
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr
-
 from scale_mcp.api.errors import RefusedBeforeSending
-from scale_mcp.models.common import Mode
 
 if TYPE_CHECKING:
     import httpx2
+    from pydantic import SecretStr
+
+    from scale_mcp.models.common import Mode
 
 BASE_URL = "https://api.scale.com/v1"
 REDACTED = "[redacted]"
+
+
+class _Key:
+    """Holds the key without showing it; pydantic's SecretStr would load pydantic."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return REDACTED
 
 
 class Connection:
     """One API address with one key. Neither its repr nor anything it raises shows the key."""
 
     def __init__(self, key: SecretStr | str, base_url: str = BASE_URL) -> None:
-        self._key = _checked_key(key.get_secret_value() if isinstance(key, SecretStr) else key)
+        self._key = _Key(_checked_key(key if isinstance(key, str) else key.get_secret_value()))
         self.base_url = _checked_base_url(base_url)
         self.loopback = is_loopback(urlsplit(self.base_url).hostname or "")
-        self.mode: Mode = mode_of(self._key.get_secret_value())
+        self.mode: Mode = mode_of(self._key.value)
 
     def __repr__(self) -> str:
         return f"Connection({self.base_url!r}, {self.mode})"
@@ -36,7 +48,7 @@ class Connection:
         """Put the key into a request to our own origin, and make sure that no other request has one."""
         request.headers.pop("authorization", None)
         if self.owns(request.url):
-            pair = f"{self._key.get_secret_value()}:".encode()
+            pair = f"{self._key.value}:".encode()
             request.headers["Authorization"] = "Basic " + base64.b64encode(pair).decode()
 
     def owns(self, url: httpx2.URL) -> bool:
@@ -48,7 +60,7 @@ class Connection:
 
     def scrub(self, text: str) -> str:
         """``text`` without the key, for words that come from elsewhere and may echo what we sent."""
-        key = self._key.get_secret_value()
+        key = self._key.value
         encoded = base64.b64encode(f"{key}:".encode()).decode()
         return text.replace(encoded, REDACTED).replace(key, REDACTED)
 
@@ -68,7 +80,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _checked_key(key: str) -> SecretStr:
+def _checked_key(key: str) -> str:
     key = key.strip()
     if not key:
         raise RefusedBeforeSending(
@@ -78,7 +90,7 @@ def _checked_key(key: str) -> SecretStr:
         raise RefusedBeforeSending(
             "The API key holds characters that no key has.", next_step="Copy the key again from Scale's dashboard."
         )
-    return SecretStr(key)
+    return key
 
 
 def _checked_base_url(base_url: str) -> str:

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from pydantic import SecretStr
-
-from scale_mcp.api.batches import Batches
 from scale_mcp.api.client import Client
 from scale_mcp.api.connection import BASE_URL, Connection
-from scale_mcp.api.files import Files
 from scale_mcp.api.options import ApiOptions
-from scale_mcp.api.projects import Projects
-from scale_mcp.api.quality import Quality
-from scale_mcp.api.studio import Studio
-from scale_mcp.api.tasks import Tasks
-from scale_mcp.api.team import Team
-from scale_mcp.models.common import Mode
 
 if TYPE_CHECKING:
     import httpx2
+    from pydantic import SecretStr
+
+    from scale_mcp.api.batches import Batches
+    from scale_mcp.api.files import Files
+    from scale_mcp.api.projects import Projects
+    from scale_mcp.api.quality import Quality
+    from scale_mcp.api.studio import Studio
+    from scale_mcp.api.tasks import Tasks
+    from scale_mcp.api.team import Team
+    from scale_mcp.models.common import Mode
 
 _DEFAULTS = ApiOptions()
 
@@ -48,13 +49,50 @@ class ScaleApi:
         self._client = Client(connection, transport, options)
         self.base_url: str = connection.base_url
         self.mode: Mode = connection.mode
-        self.tasks = Tasks(self._client)
-        self.batches = Batches(self._client)
-        self.projects = Projects(self._client)
-        self.files = Files(self._client)
-        self.team = Team(self._client)
-        self.studio = Studio(self._client)
-        self.quality = Quality(self._client)
+
+    # Each resource loads with its models when it is first used: a server that only lists its tools needs none.
+
+    @cached_property
+    def tasks(self) -> Tasks:
+        from scale_mcp.api.tasks import Tasks
+
+        return Tasks(self._client)
+
+    @cached_property
+    def batches(self) -> Batches:
+        from scale_mcp.api.batches import Batches
+
+        return Batches(self._client)
+
+    @cached_property
+    def projects(self) -> Projects:
+        from scale_mcp.api.projects import Projects
+
+        return Projects(self._client)
+
+    @cached_property
+    def files(self) -> Files:
+        from scale_mcp.api.files import Files
+
+        return Files(self._client)
+
+    @cached_property
+    def team(self) -> Team:
+        from scale_mcp.api.team import Team
+
+        return Team(self._client)
+
+    @cached_property
+    def studio(self) -> Studio:
+        from scale_mcp.api.studio import Studio
+
+        return Studio(self._client)
+
+    @cached_property
+    def quality(self) -> Quality:
+        from scale_mcp.api.quality import Quality
+
+        return Quality(self._client)
 
     def __repr__(self) -> str:
         return f"ScaleApi({self.base_url!r}, {self.mode})"

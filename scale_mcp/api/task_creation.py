@@ -13,7 +13,6 @@ by looking the task up. The sources of doubt and what becomes of each:
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from scale_mcp.api.client import Client
@@ -21,6 +20,7 @@ from scale_mcp.api.decode import one
 from scale_mcp.api.errors import Conflict, NotFound, ScaleError
 from scale_mcp.api.operation import Operation
 from scale_mcp.api.recovery import is_covered, settle
+from scale_mcp.api.results import Created
 from scale_mcp.api.retry import Repeat
 from scale_mcp.models.tasks import Task, TaskFilter, TaskPage
 
@@ -40,15 +40,6 @@ class TaskToCreate(Protocol):
     def task_type(self) -> str: ...
 
     def to_wire(self) -> dict[str, Any]: ...
-
-
-@dataclass(frozen=True)
-class Created:
-    """A created task. ``recovered``: found by its unique_id after the answer to its creation was lost."""
-
-    task: Task
-    recovered: bool
-    unique_id_assigned: bool
 
 
 async def create_task(client: Client, request: TaskToCreate, *, assign_unique_id: bool) -> Created:

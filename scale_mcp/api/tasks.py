@@ -11,9 +11,10 @@ from scale_mcp.api.decode import as_object, one
 from scale_mcp.api.errors import Conflict, InvalidRequest, NotFound
 from scale_mcp.api.operation import Operation
 from scale_mcp.api.pagination import by_token
+from scale_mcp.api.results import Created, ResponseStream
 from scale_mcp.api.retry import Repeat
-from scale_mcp.api.task_creation import Created, TaskToCreate, create_task
-from scale_mcp.api.transfer import ResponseStream, download
+from scale_mcp.api.task_creation import TaskToCreate, create_task
+from scale_mcp.api.transfer import download
 from scale_mcp.models.quality import QualityTask
 from scale_mcp.models.tasks import Task, TaskFilter, TaskPage
 

@@ -7,7 +7,6 @@ import ipaddress
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -27,6 +26,7 @@ from scale_mcp.api.errors import (
     UnexpectedAnswer,
 )
 from scale_mcp.api.operation import Operation, Stream
+from scale_mcp.api.results import ResponseStream
 from scale_mcp.api.retry import pause_before_retry
 from scale_mcp.text import one_line
 
@@ -126,15 +126,6 @@ def _file_part(boundary: str, file_name: str, mime_type: str | None) -> bytes:
 
 
 # down
-
-
-@dataclass(frozen=True)
-class ResponseStream:
-    """A file on its way. ``size`` is bytes, None when not announced. ``chunks`` can be gone through once."""
-
-    content_type: str
-    size: int | None
-    chunks: Callable[[], AsyncIterator[bytes]]
 
 
 @asynccontextmanager

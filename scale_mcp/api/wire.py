@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import platform
 from collections.abc import AsyncIterator
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from scale_mcp.api import trace
@@ -137,6 +135,9 @@ class Wire:
 
     @cached_property
     def _headers(self) -> dict[str, str]:
+        import platform
+        from importlib.metadata import PackageNotFoundError, version
+
         try:
             own = f"scale-mcp/{version('scale-mcp')}"
         except PackageNotFoundError:
