@@ -48,6 +48,7 @@ def build_server(connection: Connection, settings: Settings, cards: dict[str, Ca
     selection = select(cards, settings)
     tools = ToolSurface(selection, CallDesk(connection, settings), settings)
     offers = Offers(connection, selection)
+    bus = InMemorySubscriptionBus()
     server: Server[Any] = Server(
         NAME,
         version=version(),
@@ -67,14 +68,14 @@ def build_server(connection: Connection, settings: Settings, cards: dict[str, Ca
         on_list_prompts=guarded(offers.on_list_prompts),
         on_get_prompt=guarded(offers.on_get_prompt),
         on_completion=guarded(offers.on_completion),
-        on_subscriptions_listen=guarded(ListenHandler(InMemorySubscriptionBus())),
+        on_subscriptions_listen=guarded(ListenHandler(bus)),
     )
     server.middleware.insert(0, catch_all)
     server.middleware.append(RequestStateBoundary(_state_security(), default_audience=NAME))
     if settings.conformance:
         from scale_mcp.server.conformance import mount
 
-        mount(server, tools, offers)
+        mount(server, tools.add, offers, bus)
     return server
 
 

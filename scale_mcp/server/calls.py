@@ -16,12 +16,13 @@ from scale_mcp.api.errors import ScaleError
 from scale_mcp.server.connection import Connection
 from scale_mcp.server.consent import ConsentGate
 from scale_mcp.server.limits import CallLimit
+from scale_mcp.server.logs import get_logger
 from scale_mcp.server.results import failure, scale_failure, success
 from scale_mcp.settings import Settings
 from scale_mcp.tools.arguments import check
 from scale_mcp.tools.card import Call, Card, Progress, ToolFailure
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 Context = ServerRequestContext[Any, Any]
 CallAnswer = t.CallToolResult | t.InputRequiredResult

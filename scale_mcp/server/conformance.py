@@ -221,7 +221,7 @@ def _legacy_asking_tools() -> list[LocalTool]:
         return _said(f"LLM response: {answer.content.text if answer.content.type == 'text' else answer.content.type}")
 
     choices = ["active", "inactive", "pending"]
-    defaults = {
+    defaults: dict[str, dict[str, Any]] = {
         "name": {**STRING, "default": "John Doe"},
         "age": {"type": "integer", "default": 30},
         "score": {"type": "number", "default": 95.5},
@@ -232,7 +232,7 @@ def _legacy_asking_tools() -> list[LocalTool]:
         ["option1", "option2", "option3"],
         [{"const": f"value{number}", "title": f"{word} Option"} for number, word in enumerate(("First", "Second"), 1)],
     )
-    enums = {
+    enums: dict[str, dict[str, Any]] = {
         "untitledSingle": {**STRING, "enum": options},
         "titledSingle": {**STRING, "oneOf": values},
         "legacyEnum": {**STRING, "enum": ["opt1", "opt2"], "enumNames": ["Option One", "Option Two"]},

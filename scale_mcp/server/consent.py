@@ -20,16 +20,16 @@ from collections.abc import Callable
 from typing import Any
 
 import mcp.types as t
-import structlog
 from mcp import MCPError
 from mcp.server import ServerRequestContext
 
 from scale_mcp.server.connection import Connection
+from scale_mcp.server.logs import get_logger
 from scale_mcp.settings import Settings
 from scale_mcp.text import one_line
 from scale_mcp.tools.card import Card, Risk, ToolFailure
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 LIFETIME = 600.0  # seconds in which a question may be answered
 QUESTION = "consent"  # the key of our one question among a result's input requests

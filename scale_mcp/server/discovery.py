@@ -141,7 +141,7 @@ def _first_sentence(text: str) -> str:
 def _wrong(params: t.CallToolRequestParams, **expected: type) -> t.CallToolResult | None:
     """The refusal of arguments that are unknown, missing or of the wrong type; None when all is well."""
     given = params.arguments or {}
-    kinds = {str: "a string", dict: "an object"}
+    kinds: dict[type, str] = {str: "a string", dict: "an object"}
     problems = [f"Unknown argument {one_line(name, 60)!r}." for name in given if name not in expected]
     for name, kind in expected.items():
         if not isinstance(given.get(name), kind):

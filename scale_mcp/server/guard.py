@@ -13,16 +13,16 @@ from functools import wraps
 from typing import Any, TypeVar
 
 import mcp.types as t
-import structlog
 from mcp import MCPError
 from mcp.server import ServerRequestContext
 from mcp.server.context import CallNext, HandlerResult
 from pydantic import ValidationError
 
 from scale_mcp.api.errors import ScaleError
+from scale_mcp.server.logs import get_logger
 from scale_mcp.tools.card import ToolFailure
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 Context = ServerRequestContext[Any, Any]
 Params = TypeVar("Params")

@@ -22,6 +22,13 @@ KEY = re.compile(r"\b(?:live|test)_[A-Za-z0-9]{12,}\b")
 AUTHORIZATION = re.compile(r"(?i)\b(basic|bearer)(\s+)[A-Za-z0-9+/=._~-]{8,}")
 QUERY = re.compile(r"""(\b[a-z][a-z0-9+.-]*://[^\s"'<>?#\\]*)\?[^\s"'<>\\]*""")
 CHATTY = ("httpx2", "httpcore2", "mcp", "uvicorn", "sse_starlette", "asyncio")  # heard at warning, or at debug
+SHARED: tuple[Callable[[WrappedLogger, str, EventDict], Any], ...] = (
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+)
 
 
 class Redactor:
@@ -49,13 +56,6 @@ def configure_logging(level: str, form: str = "json", secrets: Iterable[str] = (
     Called before the SDK is imported: it installs a root handler of its own where it finds none.
     """
     redact = Redactor(secrets)
-    shared: list[Callable[[WrappedLogger, str, EventDict], Any]] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-    ]
     renderer = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if form == "json"
@@ -68,7 +68,7 @@ def configure_logging(level: str, form: str = "json", secrets: Iterable[str] = (
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.PositionalArgumentsFormatter(), *shared],
+            foreign_pre_chain=[structlog.stdlib.PositionalArgumentsFormatter(), *SHARED],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
         )
     )
@@ -79,9 +79,13 @@ def configure_logging(level: str, form: str = "json", secrets: Iterable[str] = (
         logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
     for name in ("httpx2", "httpcore2"):  # they log every URL with its query; of no use even for debugging
         logging.getLogger(name).setLevel(logging.WARNING)
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+
+
+def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+    """A logger that goes through the standard library: structlog's own default prints to stdout, which is the wire."""
+    logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(
+        logging.getLogger(name),
+        processors=[structlog.stdlib.filter_by_level, *SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.stdlib.BoundLogger,
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=False,
     )
+    return logger

@@ -7,10 +7,13 @@ import gc
 from scale_mcp.server.connection import Connection
 from scale_mcp.server.logs import configure_logging
 from scale_mcp.settings import Settings
+from scale_mcp.tools.card import Card
 
 
-async def serve(connection: Connection, settings: Settings) -> None:
+async def serve(connection: Connection, settings: Settings, cards: dict[str, Card] | None = None) -> None:
     """Serve until SIGTERM, or until the client closes stdin. Whoever opened the connection closes it.
+
+    ``cards`` stands in for the registry in tests.
 
     Raises ``SettingsError`` for names and addresses that turn out unusable.
     """
@@ -19,11 +22,16 @@ async def serve(connection: Connection, settings: Settings) -> None:
 
     from scale_mcp.server.build import build_server
 
-    server = build_server(connection, settings)
+    server = build_server(connection, settings, cards)
     if settings.transport == "http":
         from scale_mcp.server.transports.http import serve_http
 
-        await serve_http(server, settings)
+        events = None
+        if settings.conformance:
+            from scale_mcp.server.conformance import EventLog
+
+            events = EventLog()
+        await serve_http(server, settings, events)
         return
     from scale_mcp.server.transports.stdio import serve_stdio
 

@@ -14,7 +14,6 @@ import sys
 from typing import Any
 
 import anyio
-import structlog
 import uvicorn
 from mcp.server.lowlevel import Server
 from mcp.server.sse import SseServerTransport
@@ -27,10 +26,11 @@ from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
+from scale_mcp.server.logs import get_logger
 from scale_mcp.server.transports.doorman import Doorman
 from scale_mcp.settings import Settings, SettingsError
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 MAX_BODY = DEFAULT_MAX_REQUEST_BODY_SIZE  # 4 MiB
 LAST_ANSWERS = 3  # seconds for requests still running when the process is told to end

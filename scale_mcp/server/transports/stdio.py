@@ -20,12 +20,13 @@ from typing import Any
 
 import anyio
 import mcp.types as t
-import structlog
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.server.lowlevel import Server
 from mcp.shared.message import SessionMessage
 
-log = structlog.get_logger(__name__)
+from scale_mcp.server.logs import get_logger
+
+log = get_logger(__name__)
 
 LONGEST_LINE = 160 * 1024 * 1024  # bytes; an upload of 80 MB comes as base64 in one message
 CHUNK = 256 * 1024
