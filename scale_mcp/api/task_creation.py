@@ -42,6 +42,15 @@ class TaskToCreate(Protocol):
     def to_wire(self) -> dict[str, Any]: ...
 
 
+class EvaluationToCreate(Protocol):
+    """An evaluation task's request names its type itself."""
+
+    @property
+    def type(self) -> str: ...
+
+    def to_wire(self) -> dict[str, Any]: ...
+
+
 async def create_task(client: Client, request: TaskToCreate, *, assign_unique_id: bool) -> Created:
     """Create one task; see the module's text for what happens when answers are lost."""
     body = dict(request.to_wire())

@@ -13,7 +13,7 @@ from scale_mcp.api.operation import Operation
 from scale_mcp.api.pagination import by_token
 from scale_mcp.api.results import Created, ResponseStream
 from scale_mcp.api.retry import Repeat
-from scale_mcp.api.task_creation import TaskToCreate, create_task
+from scale_mcp.api.task_creation import EvaluationToCreate, TaskToCreate, create_task
 from scale_mcp.api.transfer import download
 from scale_mcp.models.quality import QualityTask
 from scale_mcp.models.tasks import Task, TaskFilter, TaskPage
@@ -40,13 +40,13 @@ class Tasks:
         """
         return await create_task(self._client, request, assign_unique_id=assign_unique_id)
 
-    async def create_evaluation(self, request: TaskToCreate) -> QualityTask:
+    async def create_evaluation(self, request: EvaluationToCreate) -> QualityTask:
         """Create an evaluation task. It cannot be looked up afterwards, so it is sent once only."""
         return await self._client.call(
             Operation(
                 "POST",
                 "/evaluation_tasks/{task_type}",
-                {"task_type": request.task_type},
+                {"task_type": request.type},
                 body=request.to_wire(),
                 repeat=Repeat.ONCE,
                 find_out="look at the project's evaluation tasks in Scale's dashboard.",

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 MAX_UPLOAD = 80 * 1024 * 1024  # bytes
 PIECE = 256 * 1024  # bytes read at once
 
-Progress = Callable[[int, int], Awaitable[None]]
-"""Called with the bytes of the file sent so far, and its size."""
+Progress = Callable[[int, int], Awaitable[None] | None]
+"""Called, and awaited if it is a coroutine, with the bytes of the file sent so far and its size."""
 
 
 # up
@@ -80,8 +80,8 @@ async def multipart(
                     )
                 yield piece
                 sent += len(piece)
-                if on_progress is not None:
-                    await on_progress(sent, size)
+                if on_progress is not None and (told := on_progress(sent, size)) is not None:
+                    await told
             yield tail
 
         yield Stream(pieces, len(head) + size + len(tail), f"multipart/form-data; boundary={boundary}")
