@@ -10,10 +10,11 @@ from typing import Literal
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS accounts (
-    id TEXT PRIMARY KEY,
+    no INTEGER PRIMARY KEY,         -- what the tables of many rows refer to
+    id TEXT NOT NULL UNIQUE,
     mode TEXT NOT NULL,
     pair TEXT NOT NULL,
-    created_tasks INTEGER NOT NULL DEFAULT 0,
+    tasks INTEGER NOT NULL DEFAULT 0,   -- how many were ever created
     created_at TEXT NOT NULL
 );
 """

@@ -123,8 +123,7 @@ class App:
             reply = ApiError(500, "The sandbox failed to answer; its log says why.").reply()
         exchange.status = 0 if reply.cut_after == -1 else reply.status
         exchange.seconds = time.perf_counter() - started
-        if self.log is not None:
-            self.log.record(exchange)
+        self.log.record(exchange)
         await _send(reply, exchange.method, receive, send)
 
     async def _answer(self, scope: Scope, headers: dict[str, str], exchange: Exchange) -> Reply:
@@ -156,8 +155,6 @@ class App:
         )
         if not is_api:
             return await self._handle(route, request)
-        if self.faults is None:
-            return await self._handle(route, request)
         instead = await self.faults.before(request, route, exchange)
         if instead is not None:
             return instead
@@ -165,6 +162,7 @@ class App:
             reply = await self._handle(route, request)
         except ApiError as error:
             reply = error.reply()
+        await self.sandbox.agenda.run_due(EVENTS_PER_REQUEST)  # what the request itself has caused: callbacks
         return await self.faults.after(request, route, reply, exchange)
 
     async def _handle(self, route: Route, request: Request) -> Reply:

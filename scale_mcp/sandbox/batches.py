@@ -107,8 +107,8 @@ class Batches:
         now = self._clock.now()
         status = "in_progress" if project.flavour == "standard" else "staging"
         self._store.execute(
-            "INSERT INTO batches (id, account_id, project_no, name, status, callback, calibration, self_label, metadata,"
-            " created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO batches (id, account_id, project_no, name, status, callback, calibration, self_label,"
+            " metadata, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(ids.object_id(now), account.id, project.no, name, status, callback),
                 *(calibration, self_label, dumps(metadata or {}), now),
@@ -136,8 +136,7 @@ class Batches:
     def counts(self, batch: Batch) -> dict[str, int]:
         """How many of the batch's tasks have which status; statuses without a task are absent."""
         rows = self._store.query(
-            "SELECT status, sum(tasks) AS tasks FROM task_counts WHERE account_id = ? AND batch_no = ? GROUP BY status",
-            (batch.account_id, batch.no),
+            "SELECT status, sum(tasks) AS tasks FROM task_counts WHERE batch_no = ? GROUP BY status", (batch.no,)
         )
         return {row["status"]: row["tasks"] for row in rows if row["tasks"]}
 

@@ -75,7 +75,8 @@ class Projects:
             raise ApiError(404, decisions.PROJECT_NOT_FOUND.value.format(name=name))
         return project
 
-    def list(self, account: Account, archived: bool | None = None) -> list[Project]:
+    def of(self, account: Account, archived: bool | None = None) -> list[Project]:
+        """The account's projects, oldest first; only archived or unarchived ones when told."""
         sql = "SELECT * FROM projects WHERE account_id = ? AND (? IS NULL OR archived = ?) ORDER BY no"
         return [_project(row) for row in self._store.query(sql, (account.id, archived, archived))]
 
@@ -93,7 +94,8 @@ class Projects:
             raise ApiError(409, f'A project with the name "{name}" already exists.')
         now = self._clock.now()
         cursor = self._store.execute(
-            "INSERT INTO projects (id, account_id, name, type, flavour, extras, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO projects (id, account_id, name, type, flavour, extras, created_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (ids.object_id(now), account.id, name, task_type, flavour, dumps(extras or {}), now),
         )
         assert cursor.lastrowid is not None
@@ -194,7 +196,9 @@ def _choices(ontology: Any) -> Iterator[str]:
             continue
         choice = item.get("choice") if isinstance(item, dict) else None
         if not isinstance(choice, str) or not choice:
-            raise ApiError(400, 'Parameter is invalid, reason: every choice must be a string or an object with "choice"')
+            raise ApiError(
+                400, 'Parameter is invalid, reason: every choice must be a string or an object with "choice"'
+            )
         yield choice
         subchoices = item.get("subchoices") or []
         if not isinstance(subchoices, list):

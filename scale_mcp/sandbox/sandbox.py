@@ -13,8 +13,16 @@ from scale_mcp.sandbox import routes, schema
 from scale_mcp.sandbox.accounts import Account
 from scale_mcp.sandbox.agenda import Agenda
 from scale_mcp.sandbox.app import App
+from scale_mcp.sandbox.attachments import Attachments
+from scale_mcp.sandbox.batches import Batches
 from scale_mcp.sandbox.clock import Clock
+from scale_mcp.sandbox.deliveries import Deliveries
+from scale_mcp.sandbox.engine import Engine
+from scale_mcp.sandbox.faults import Faults
+from scale_mcp.sandbox.projects import Projects
+from scale_mcp.sandbox.request_log import RequestLog
 from scale_mcp.sandbox.store import Store
+from scale_mcp.sandbox.tasks import Tasks
 
 if TYPE_CHECKING:
     import httpx2
@@ -54,25 +62,61 @@ class Sandbox:
         self.store = Store(self.options.db, schema.scripts())
         self.clock = Clock(self.store, self.options.clock, self.options.speed)
         self.agenda = Agenda(self.store, self.clock)
-        self.faults, self.log = _optional("faults", "Faults", self), _optional("request_log", "RequestLog", self)
+        self.projects = Projects(self.store, self.clock)
+        self.batches = Batches(self.store, self.clock)
+        self.attachments = Attachments(self)
+        self.tasks = Tasks(self)
+        self.engine = Engine(self)
+        self.deliveries = Deliveries(self)
+        self.faults, self.log = Faults(self), RequestLog(self)
         self.base_url = self.options.public_url or SANDBOX_URL
         self.app = App(self, routes.all_routes(), self.faults, self.log)
-        self._greeted: set[str] = set()
+        self._numbers: dict[str, int] = {}
         self._ticker: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake = asyncio.Event()
         self.agenda.changed = self._notice
 
+    # Accounts
+
     def greet(self, account: Account, base_url: str) -> None:
         """Note a caller: its account's row, and where result URLs in callbacks should point."""
         if self.options.public_url is None:
             self.base_url = base_url
-        if account.id not in self._greeted:
+        self.register(account)
+
+    def register(self, account: Account) -> int:
+        """Make sure that an account has its row; returns its number, to which the rows of tasks refer."""
+        number = self._numbers.get(account.id)
+        if number is None:
             self.store.execute(
                 "INSERT INTO accounts (id, mode, pair, created_at) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
                 (account.id, account.mode, account.pair, self.clock.iso()),
             )
-            self._greeted.add(account.id)
+            number = self._numbers[account.id] = int(
+                self.store.value("SELECT no FROM accounts WHERE id = ?", (account.id,))
+            )
+        return number
+
+    def account_no(self, account_id: str) -> int:
+        """The number of an account that has called before; KeyError for any other."""
+        number = self._numbers.get(account_id) or self.store.value(
+            "SELECT no FROM accounts WHERE id = ?", (account_id,)
+        )
+        if number is None:
+            raise KeyError(account_id)
+        return int(number)
+
+    def account_id(self, account_no: int) -> str:
+        return str(self.store.value("SELECT id FROM accounts WHERE no = ?", (account_no,)))
+
+    def pair(self, account_no: int) -> str:
+        """What the live and the test key of one owner have in common."""
+        return str(self.store.value("SELECT pair FROM accounts WHERE no = ?", (account_no,)))
+
+    def forget_accounts(self) -> None:
+        """The accounts' rows were removed by hand (a reset): number them anew."""
+        self._numbers.clear()
 
     def transport(self) -> httpx2.AsyncBaseTransport:
         """The sandbox in process, for any httpx2 client whose base URL is ``SANDBOX_URL``."""
@@ -80,9 +124,11 @@ class Sandbox:
 
         return InProcessTransport(self.app)
 
+    # Time
+
     async def settle(self) -> None:
         """Run everything that is due, and wait for callback deliveries under way."""
-        while await self.agenda.run_due():
+        while await self.agenda.run_due() or await self.deliveries.settle():
             pass
 
     async def advance(self, seconds: float) -> float:
@@ -113,6 +159,7 @@ class Sandbox:
 
     async def close(self) -> None:
         await self.stop()
+        await self.deliveries.close()
         self.store.close()
 
     async def __aenter__(self) -> Self:
@@ -132,11 +179,3 @@ class Sandbox:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), wait)
             await self.agenda.run_due()
-
-
-def _optional(module: str, name: str, sandbox: Sandbox):
-    """Until those modules are there."""
-    try:
-        return getattr(__import__(f"scale_mcp.sandbox.{module}", fromlist=[name]), name)(sandbox)
-    except ImportError:
-        return None

@@ -11,7 +11,7 @@ AREAS = (
     "accounts",
     "clock",
     "agenda",
-    "task_schema",
+    "task_store",
     "batches",
     "projects",
     "engine",

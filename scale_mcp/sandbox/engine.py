@@ -1,0 +1,237 @@
+"""The simulated workforce at work: who takes which task when, and what happens when it is done.
+
+A discrete-event simulation on the agenda. A waiting task is a row with a ``queue_rank``; workers who are free take the
+lowest rank first and the oldest within it. At most one event per busy worker is planned, however long the queue is.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from typing import TYPE_CHECKING, Any
+
+from scale_mcp.sandbox import decisions
+from scale_mcp.sandbox.agenda import Event
+from scale_mcp.sandbox.batches import Batch
+from scale_mcp.sandbox.params import whole
+from scale_mcp.sandbox.task_store import BASE, TaskRecord
+from scale_mcp.sandbox.workforce import Worker, duration, make_pool
+
+if TYPE_CHECKING:
+    from scale_mcp.sandbox.answers import Answer
+    from scale_mcp.sandbox.sandbox import Sandbox
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS assignments (
+    account_no INTEGER NOT NULL,
+    worker TEXT NOT NULL,
+    task_seq INTEGER NOT NULL,
+    started_at REAL NOT NULL,
+    PRIMARY KEY (account_no, worker)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS assignments_by_task ON assignments (task_seq);
+"""
+
+logger = logging.getLogger(__name__)
+
+
+class Engine:
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox, self._store = sandbox, sandbox.store
+        self.workers: list[Worker] = make_pool(sandbox.options.workers, sandbox.options.seed)
+        self._by_email = {worker.email: worker for worker in self.workers}
+        sandbox.agenda.on("dispatch", self._on_dispatch)
+        sandbox.agenda.on("task_done", self._on_done)
+        sandbox.agenda.on("attachment_failed", self._on_attachment_failed)
+        sandbox.agenda.on("recall", self._on_recall)
+
+    # The queue
+
+    def rank(self, document: dict[str, Any], batch: Batch | None) -> int | None:
+        """Where a pending task stands in the queue; None while its batch is not finalized."""
+        if batch is not None and batch.status == "staging":
+            return None
+        lowest, highest = decisions.PRIORITY_WITHOUT_ONE.value, 30
+        of_batch = batch.priority if batch is not None and batch.priority is not None else lowest
+        of_task = whole(document.get("priority")) or lowest
+        return (highest - of_batch) * 100 + (highest - of_task)
+
+    def expect(self, account_no: int, at: float) -> None:
+        """A task began to wait at this time: somebody looks at the queue after the usual delay."""
+        self._plan_dispatch(account_no, at + decisions.PICKUP_DELAY.value)
+
+    def _plan_dispatch(self, account_no: int, at: float) -> None:
+        self._sandbox.agenda.schedule(at, "dispatch", {"account": account_no}, key=f"dispatch:{account_no}")
+
+    def release(self, account_no: int, batch: Batch, at: float) -> None:
+        """Put a batch's pending tasks in the queue, or in their new place in it (finalized, prioritized)."""
+        rank = self.rank({}, batch)
+        if rank is None:
+            return
+        # The task's own priority is the last two digits, so the batch's part is replaced without reading documents.
+        self._store.execute(
+            "UPDATE tasks INDEXED BY tasks_by_batch SET queue_rank = ? + CASE"
+            " WHEN queue_rank IS NOT NULL THEN queue_rank % 100"
+            " ELSE 30 - coalesce(CAST(json_extract(document, '$.priority') AS INTEGER), ?) END"
+            " WHERE batch_no = ? AND batch_no > 0 AND status = 'pending'"
+            " AND seq NOT IN (SELECT task_seq FROM assignments WHERE account_no = ?)"
+            " AND NOT coalesce(json_extract(document, '$.work_started'), 0)",
+            (rank - rank % 100, decisions.PRIORITY_WITHOUT_ONE.value, batch.no, account_no),
+        )
+        self.expect(account_no, at)
+
+    def _on_dispatch(self, event: Event) -> None:
+        self._dispatch(event.payload["account"], event.at)
+
+    def _dispatch(self, account_no: int, at: float) -> None:
+        """Give waiting tasks to free workers; look again later when there are workers left and tasks too fresh."""
+        busy = {
+            row["worker"]
+            for row in self._store.query("SELECT worker FROM assignments WHERE account_no = ?", (account_no,))
+        }
+        free = [worker for worker in self.workers if worker.email not in busy]
+        ready_ms = round((at - decisions.PICKUP_DELAY.value) * 1000)
+        while free:
+            row = self._store.one(
+                "SELECT seq, created_ms FROM tasks INDEXED BY tasks_waiting"
+                " WHERE account_no = ? AND queue_rank IS NOT NULL ORDER BY queue_rank, seq LIMIT 1",
+                (account_no,),
+            )
+            if row is None:
+                return
+            if row["created_ms"] > ready_ms:
+                self._plan_dispatch(account_no, max(at, row["created_ms"] / 1000 + decisions.PICKUP_DELAY.value))
+                return
+            record = self._sandbox.tasks.store.by_seq(row["seq"])
+            assert record is not None
+            rng = self.dice(record, "choice")
+            self._assign(record, free.pop(rng.randrange(len(free))), at)
+
+    def _assign(self, record: TaskRecord, worker: Worker, at: float) -> None:
+        record.document |= {"work_started": True, "updated_at": self._sandbox.clock.iso(at)}
+        record.queue_rank = None
+        self._sandbox.tasks.store.save(record)
+        self._store.execute(
+            "INSERT INTO assignments VALUES (?, ?, ?, ?)", (record.account_no, worker.email, record.seq, at)
+        )
+        seconds = duration(record.document, worker, self.dice(record, "duration"))
+        payload = {"account": record.account_no, "worker": worker.email, "task": record.seq}
+        self._sandbox.agenda.schedule(at + seconds, "task_done", payload)
+
+    # What happens to tasks
+
+    def _on_done(self, event: Event) -> None:
+        account_no, email = event.payload["account"], event.payload["worker"]
+        self._store.execute("DELETE FROM assignments WHERE account_no = ? AND worker = ?", (account_no, email))
+        record = self._sandbox.tasks.store.by_seq(event.payload["task"])
+        if record is not None and record.status == "pending":
+            worker = self._by_email.get(email) or self.workers[0]  # the pool may be smaller after a restart
+            self._complete(record, worker, event.at)
+        self._dispatch(account_no, event.at)
+
+    def _complete(self, record: TaskRecord, worker: Worker, at: float) -> None:
+        self.answer(record, worker)
+        iso = self._sandbox.clock.iso(at)
+        record.document |= {"status": "completed", "completed_at": iso, "updated_at": iso}
+        self._sandbox.tasks.store.save(record)
+        self._sandbox.deliveries.of_task(record, "completed", at)
+        self.check_batch(record.batch_no, at)
+        if self.dice(record, "recall").random() < self._sandbox.options.recall_rate:
+            self.recall(record, at + decisions.RECALL_DELAY.value)
+
+    def answer(self, record: TaskRecord, worker: Worker | None) -> None:
+        """Put the response on the task: fabricated without a worker (test mode), else truth with the worker's noise."""
+        try:
+            answer = self._made_answer(record, worker)
+        except Exception as error:
+            logger.exception("No answer could be made for task %s", record.task_id)
+            record.document["response"] = {}
+            record.document["simulation"] = {"truth": "none", "note": f"The answer could not be made: {error!r}"}
+            return
+        for file in answer.files:
+            self._sandbox.tasks.store.add_file(
+                record.account_no, record.task_id, file.uuid, file.content_type, file.content
+            )
+        for name, value in (
+            ("response", answer.response),
+            ("document_pages", answer.document_pages),
+            ("simulation", answer.simulation or None),
+        ):
+            if value is not None:
+                record.document[name] = value
+
+    def _made_answer(self, record: TaskRecord, worker: Worker | None) -> Answer:
+        from scale_mcp.sandbox.answers import live_answer, test_answer
+        from scale_mcp.sandbox.truth import find_truth
+
+        dice = self.dice(record, f"answer {len(record.document.get('prior_responses', ()))}")
+
+        def url(uuid: str) -> str:
+            return f"{BASE}/task/{record.task_id}/response_url/{uuid}"
+
+        size = self._sandbox.attachments.picture_size(record)
+        if worker is None:
+            return test_answer(record.document, url, dice, size=size)
+        truth = find_truth(record.document, lambda address: self._sandbox.attachments.content(record, address))
+        return live_answer(record.document, truth, worker, url, dice, size=size)
+
+    def dice(self, record: TaskRecord, purpose: str) -> random.Random:
+        """Random numbers that are the same in every sandbox with this seed, for the account's n-th task."""
+        return random.Random(f"{self._sandbox.options.seed}/{record.ordinal}/{purpose}")
+
+    def expect_failure(self, record: TaskRecord, failure: dict[str, Any], at: float) -> None:
+        """The attachments of this task cannot be had, which shows after a while."""
+        payload = {"task": record.seq, "failure": failure}
+        self._sandbox.agenda.schedule(at + decisions.ATTACHMENT_DELAY.value, "attachment_failed", payload)
+
+    def _on_attachment_failed(self, event: Event) -> None:
+        record = self._sandbox.tasks.store.by_seq(event.payload["task"])
+        if record is None or record.status != "pending":
+            return
+        fail(record.document, event.payload["failure"])
+        record.document["updated_at"] = self._sandbox.clock.iso(event.at)
+        record.queue_rank = None
+        self._sandbox.tasks.store.save(record)
+        self._sandbox.deliveries.of_task(record, "error", event.at)
+        self.check_batch(record.batch_no, event.at)
+
+    def recall(self, record: TaskRecord, at: float) -> None:
+        """Plan that a completed task goes back to pending."""
+        self._sandbox.agenda.schedule(at, "recall", {"task": record.seq})
+
+    def _on_recall(self, event: Event) -> None:
+        record = self._sandbox.tasks.store.by_seq(event.payload["task"])
+        if record is None or record.status != "completed":
+            return
+        document = record.document
+        document["prior_responses"] = [*document.get("prior_responses", []), document.pop("response", None)]
+        document.pop("completed_at", None)
+        document |= {"status": "pending", "work_started": False, "updated_at": self._sandbox.clock.iso(event.at)}
+        batch = self._sandbox.batches.by_no(record.batch_no) if record.batch_no else None
+        record.queue_rank = self.rank(document, batch)
+        self._sandbox.tasks.store.save(record)
+        self._sandbox.deliveries.of_task(record, "recall", event.at)
+        if batch is not None and batch.status == "completed":
+            self._sandbox.batches.set_status(batch, "in_progress")
+        self.expect(record.account_no, event.at)
+
+    # Batches
+
+    def check_batch(self, batch_no: int, at: float) -> None:
+        """Complete a batch in which nothing is pending and something is completed, and call back about it."""
+        if not batch_no:
+            return
+        batch = self._sandbox.batches.by_no(batch_no)
+        if batch.status != "in_progress":
+            return
+        counts = self._sandbox.batches.counts(batch)
+        if decisions.BATCH_COMPLETION.value(counts):
+            batch = self._sandbox.batches.set_status(batch, "completed", completed_at=at)
+            self._sandbox.deliveries.of_batch(self._sandbox.account_no(batch.account_id), batch, at)
+
+
+def fail(document: dict[str, Any], failure: dict[str, Any]) -> None:
+    """Mark a task as failed for its attachments, and free its unique_id when it was created so."""
+    document |= {"status": "error", "response": failure}
+    if document.get("clear_unique_id_on_error"):
+        document.pop("unique_id", None)
