@@ -69,6 +69,9 @@ class Settings(BaseSettings):
     sandbox: bool = Field(default=False, description="Talk to the embedded sandbox instead of Scale; needs no key")
     sandbox_db: str = Field(":memory:", min_length=1, description="SQLite file of the sandbox, or :memory:")
     sandbox_clock: Literal["real", "fast", "manual"] = Field("fast", description="How time passes in the sandbox")
+    sandbox_port: int | None = Field(
+        None, ge=0, le=65535, description="Loopback port that serves the sandbox over HTTP, too; 0 takes any free one"
+    )
 
     upload_root: Path | None = Field(default=None, description="Folder that upload_file may read from; none by default")
     download_root: Path | None = Field(

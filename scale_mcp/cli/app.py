@@ -65,9 +65,9 @@ class LazyGroup(TyperGroup):
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from scale_mcp.cli.console import version
 
-        typer.echo(f"scale-mcp {version('scale-mcp')}")
+        typer.echo(f"scale-mcp {version()}")
         raise typer.Exit
 
 

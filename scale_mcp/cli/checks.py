@@ -132,7 +132,7 @@ async def address(settings: Settings) -> AsyncIterator[Check]:
 
 async def log_in(settings: Settings) -> Check:
     """The smallest request that needs the key."""
-    from scale_mcp.api import ApiOptions, ScaleApi, errors
+    from scale_mcp.api import ApiOptions, Forbidden, RateLimited, ScaleApi, ScaleError, Unauthorized
     from scale_mcp.models.tasks import TaskFilter
 
     assert settings.api_key is not None
@@ -140,7 +140,7 @@ async def log_in(settings: Settings) -> Check:
     try:
         async with ScaleApi(settings.api_key, base_url=settings.api_url, options=ApiOptions(attempts=1)) as api:
             page = await api.tasks.page(TaskFilter(), limit=1)
-    except errors.Unauthorized:
+    except Unauthorized:
         return Check(
             "Login",
             "fail",
@@ -148,11 +148,11 @@ async def log_in(settings: Settings) -> Check:
             "Copy it again from https://dashboard.scale.com/settings/apikey; it may have been replaced there.",
             Exit.REFUSED,
         )
-    except errors.Forbidden as error:
+    except Forbidden as error:
         return Check("Login", "fail", str(error), "Ask an admin of the Scale team for access.", Exit.REFUSED)
-    except errors.RateLimited as error:
+    except RateLimited as error:
         return Check("Login", "warn", str(error), "Try again later; something is using this key heavily.")
-    except errors.ScaleError as error:
+    except ScaleError as error:
         return Check("Login", "fail", str(error), "Try again; if it stays, see https://status.scale.com.")
     count = "no tasks yet" if not page.total else f"{page.total:,} task{'s' * (page.total != 1)}"
     return Check("Login", "ok", f"the key works: {count}, {(time.monotonic() - started) * 1000:.0f} ms")

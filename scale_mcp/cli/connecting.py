@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from scale_mcp.cli.console import say
 from scale_mcp.cli.hosts import PLACEHOLDER
 
 if TYPE_CHECKING:
+    from scale_mcp.sandbox import Sandbox
     from scale_mcp.server.connection import Connection
     from scale_mcp.settings import Settings
 
@@ -70,6 +72,7 @@ async def connect(settings: Settings) -> AsyncIterator[Connection]:
             raise NoSandbox(f"{error} Give another file with --sandbox-db.") from None
         async with (
             box as sandbox,
+            _over_http(sandbox, settings.sandbox_port),
             ScaleApi(SANDBOX_KEY, base_url=SANDBOX_URL, transport=sandbox.transport(), options=options) as api,
         ):
             yield Connection(api, "sandbox")
@@ -77,3 +80,21 @@ async def connect(settings: Settings) -> AsyncIterator[Connection]:
     assert settings.api_key is not None  # check_key has seen to it
     async with ScaleApi(settings.api_key, base_url=settings.api_url, options=options) as api:
         yield Connection(api, api.mode)
+
+
+@asynccontextmanager
+async def _over_http(sandbox: Sandbox, port: int | None) -> AsyncIterator[None]:
+    """Open the sandbox to other clients as well: to look at it, move its clock or switch faults on."""
+    if port is None:
+        yield
+        return
+    from scale_mcp.cli.loopback import serving
+
+    try:
+        async with serving(sandbox.app, port) as address:
+            say(f"The sandbox is at {address}/v1 (key {SANDBOX_KEY}), its admin routes at {address}/_sandbox/")
+            yield
+    except OSError as error:
+        raise NoSandbox(
+            f"Port {port} cannot be used ({error.strerror or error}). --sandbox-port 0 takes any."
+        ) from None

@@ -73,16 +73,21 @@ def _default(value: Any) -> str:
 
 def _type(annotation: Any) -> Any:
     """What typer reads for a field. Ranges and rules stay with the settings, whose messages name the cure."""
-    if typing.get_origin(annotation) is tuple:
+    plain = _without_none(annotation)
+    if typing.get_origin(plain) is tuple:
         return list[str] | None
-    if annotation in (bool, int, float) or typing.get_origin(annotation) is Literal:
-        return annotation | None
+    if plain in (bool, int, float) or typing.get_origin(plain) is Literal:
+        return plain | None
     return str | None
 
 
 def _metavar(annotation: Any) -> str | None:
-    if typing.get_origin(annotation) is tuple:
+    plain = _without_none(annotation)
+    if typing.get_origin(plain) is tuple:
         return "A,B,…"
-    if Path in typing.get_args(annotation):
-        return "FOLDER"
-    return {bool: " ", int: "N", float: "SECONDS", str: "TEXT"}.get(annotation)
+    return {bool: " ", int: "N", float: "SECONDS", str: "TEXT", Path: "FOLDER"}.get(plain)
+
+
+def _without_none(annotation: Any) -> Any:
+    choices = [choice for choice in typing.get_args(annotation) if choice is not type(None)]
+    return choices[0] if type(None) in typing.get_args(annotation) and len(choices) == 1 else annotation

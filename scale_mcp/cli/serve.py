@@ -8,9 +8,10 @@ from scale_mcp.cli.command import ReadableCommand, new_app
 from scale_mcp.cli.connecting import NoKey, NoSandbox, check_key, connect
 from scale_mcp.cli.console import Exit, stop
 from scale_mcp.cli.options import all_fields, settings_from, takes_settings
+from scale_mcp.settings import SettingsError
 
 PANELS = {
-    "What it talks to": ("api_url", "sandbox", "sandbox_db", "sandbox_clock"),
+    "What it talks to": ("api_url", "sandbox", "sandbox_db", "sandbox_clock", "sandbox_port"),
     "Where it listens": ("transport", "host", "port", "allowed_hosts", "allowed_origins"),
     "Which tools": ("toolsets", "tools", "exclude_tools", "read_only", "discovery", "list_page_size"),
     "Asking a person first": ("confirm", "confirm_risk"),
@@ -67,3 +68,5 @@ def serve(**flags: Any) -> None:
         anyio.run(work)
     except NoSandbox as error:
         stop(Exit.FAILED, str(error))
+    except SettingsError as error:  # a name in a filter that no tool or toolset has
+        stop(Exit.USAGE, str(error))

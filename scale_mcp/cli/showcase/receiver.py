@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hmac
 import json
-import socket
-from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, MutableMapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+
+from scale_mcp.cli.loopback import serving
 
 Message = MutableMapping[str, Any]
 HEADER = b"scale-callback-auth"
@@ -67,22 +68,8 @@ class Receiver:
 
 @asynccontextmanager
 async def listening(secret: str) -> AsyncIterator[Receiver]:
-    """A receiver on a free port of the loopback interface."""
-    import uvicorn
-
-    class Server(uvicorn.Server):
-        @contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            yield  # Ctrl-C is the demo's
-
+    """A receiver on a free port of this machine."""
     receiver = Receiver(secret)
-    listener = socket.create_server(("127.0.0.1", 0))
-    receiver.url = f"http://127.0.0.1:{listener.getsockname()[1]}/callback"
-    config = uvicorn.Config(receiver, log_level="error", access_log=False, lifespan="off", timeout_graceful_shutdown=1)
-    server = Server(config)
-    async with anyio.create_task_group() as group:
-        group.start_soon(server.serve, [listener])
-        try:
-            yield receiver
-        finally:
-            server.should_exit = True
+    async with serving(receiver) as address:
+        receiver.url = f"{address}/callback"
+        yield receiver

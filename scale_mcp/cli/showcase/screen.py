@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from scale_mcp.cli.console import say
 
 if TYPE_CHECKING:
+    from mcp.types import Tool
     from rich.console import Console, RenderableType
 
     from scale_mcp.cli.showcase.session import Line
-    from scale_mcp.tools.card import Card
 
 TOOL_WIDTH = 42  # of the tool's name with its count
-NOTE_WIDTH = 58
 PICTURE_WIDTH = 72  # cells
 
 
@@ -137,28 +137,30 @@ def half_blocks(content: bytes, width: int, shapes: Sequence[Any] = ()) -> Rende
     return Segments(segments)
 
 
-def closing_table(cards: Iterable[Card], record: dict[str, Line], *, wide: bool) -> RenderableType:
+def closing_table(tools: Sequence[Tool], record: dict[str, Line]) -> RenderableType:
     """Every tool with what it answered and how long that took, by toolset."""
-    from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False)
+    table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("", width=1)
     table.add_column("tool", no_wrap=True)
     table.add_column("calls", justify="right")
     table.add_column("time", justify="right", no_wrap=True)
-    table.add_column("result", overflow="ellipsis", no_wrap=True, max_width=None if wide else NOTE_WIDTH)
-    toolset = ""
-    for card in cards:
-        if card.toolset != toolset:
-            if toolset:
-                table.add_section()
-            toolset = card.toolset
-        line = record.get(card.name)
-        if line is None:
-            table.add_row("[red]✗[/red]", card.name, "0", "", "[red]never called[/red]")
-            continue
-        mark = "[green]✓[/green]" if line.ok else "[red]✗[/red]"
-        table.add_row(mark, card.name, str(line.calls), milliseconds(line.seconds), Text(line.note))
+    table.add_column("result", overflow="ellipsis", no_wrap=True)
+    for number, (toolset, group) in enumerate(groupby(tools, key=toolset_of)):
+        if number:
+            table.add_row()
+        table.add_row("", Text(toolset, style="bold cyan"))
+        for tool in group:
+            line = record.get(tool.name)
+            if line is None:
+                table.add_row("[red]✗[/red]", tool.name, "0", "", "[red]never called[/red]")
+            else:
+                mark = "[green]✓[/green]" if line.ok else "[red]✗[/red]"
+                table.add_row(mark, tool.name, str(line.calls), milliseconds(line.seconds), Text(line.note))
     return table
+
+
+def toolset_of(tool: Tool) -> str:
+    return str((tool.meta or {}).get("scale-mcp/toolset", ""))
