@@ -376,7 +376,11 @@ def _add_resources(offers: Offers) -> None:
 
 def _add_prompts(offers: Offers) -> None:
     def prompt(name: str, *arguments: str) -> t.Prompt:
-        return t.Prompt(name=name, arguments=[t.PromptArgument(name=each, required=True) for each in arguments])
+        return t.Prompt(
+            name=name,
+            description="A fixture.",
+            arguments=[t.PromptArgument(name=each, description="Any text.", required=True) for each in arguments],
+        )
 
     def said(*content: t.ContentBlock) -> t.GetPromptResult:
         return t.GetPromptResult(messages=[t.PromptMessage(role="user", content=block) for block in content])

@@ -1,4 +1,4 @@
-"""The small cards behind the real doors: ``python small_server.py [field=value …]`` serves them as a process.
+"""The small cards behind the real doors: ``python -m tests.small_server [field=value …]`` serves them as a process.
 
 What was done through the fake api is written to the file that SMALL_SERVER_LOG names, one line each.
 """
@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-from cards import CARDS, FakeApi
 
 from scale_mcp.server.connection import Connection
 from scale_mcp.server.run import serve
 from scale_mcp.settings import load_settings
+from tests.small_cards import CARDS, FakeApi
 
 
 class Written(list[str]):
