@@ -18,8 +18,8 @@ import uvicorn
 
 from scale_mcp.api import ApiOptions, Conflict, InvalidRequest, NotFound, ScaleApi, Unauthorized
 from scale_mcp.models.batches import BatchFilter
+from scale_mcp.models.evaluation_requests import EvaluationTaskRequest
 from scale_mcp.models.task_requests import (
-    EvaluationTaskRequest,
     ImageAnnotationRequest,
     SegmentationRequest,
     TextCollectionRequest,
@@ -58,17 +58,16 @@ async def world(way: Way) -> AsyncIterator[World]:
             async with connected(sandbox, SANDBOX_URL, in_process=True) as made:
                 yield made
             return
-        listener = socket.create_server(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(sandbox.app, log_level="error", lifespan="off"))
-        async with anyio.create_task_group() as group:
-            group.start_soon(lambda: server.serve(sockets=[listener]))
-            try:
-                address = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
-                async with connected(sandbox, address, in_process=False) as made:
-                    yield made
-            finally:
-                server.should_exit = True
-        listener.close()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            address = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+            async with anyio.create_task_group() as group:
+                group.start_soon(lambda: server.serve(sockets=[listener]))
+                try:
+                    async with connected(sandbox, address, in_process=False) as made:
+                        yield made
+                finally:
+                    server.should_exit = True
 
 
 @asynccontextmanager
