@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from scale_mcp.cli.showcase.session import Screen, Session
 
 LIMIT = 120.0  # seconds for the whole demo; it usually takes a tenth of that
+LOG_LINES = 5  # of the server's, shown when a call failed
 app = new_app()
 
 
@@ -119,7 +120,7 @@ class Result:
             f"{len(self.receiver.received)} callbacks, {self.seconds:.1f} s.[/bold]"
         )
         if self.trouble:
-            console.print(f"[red]{self.trouble}[/red]", markup=True)
+            console.print(self.trouble, style="red", markup=False)
         elif self.ok:
             console.print(
                 "\nNow with an agent of yours:  [bold]scale-mcp install claude-desktop --sandbox[/bold]"
@@ -130,30 +131,44 @@ class Result:
 async def _run(screen: Screen) -> Result:
     import anyio
     from mcp import Client, StdioServerParameters
+    from mcp.client.stdio import stdio_client
 
+    from scale_mcp.api import ScaleApi
+    from scale_mcp.cli.connecting import SANDBOX_KEY
     from scale_mcp.cli.hosts import command
+    from scale_mcp.cli.showcase import material
     from scale_mcp.cli.showcase.receiver import listening
     from scale_mcp.cli.showcase.session import CallFailed, Session
     from scale_mcp.cli.showcase.stages import Demonstration
     from scale_mcp.sandbox import SandboxOptions
-    from scale_mcp.sandbox.data import PICTURES
 
     started = time.monotonic()
     trouble = ""
     program, *arguments = command()
-    with tempfile.TemporaryDirectory(prefix="scale-mcp-demo-") as folder:
-        arguments += ["serve", "--sandbox", "--log-level", "error", "--upload-root", str(PICTURES)]
-        arguments += ["--download-root", folder]
-        # Nothing of the person's settings: the demo is the same for everybody.
-        server = StdioServerParameters(command=program, args=arguments, env=None, cwd=folder)
-        async with listening(SandboxOptions().callback_auth) as receiver, Client(server) as client:
+    port = _free_port()
+    arguments += ["serve", "--sandbox", "--sandbox-port", str(port), "--upload-root", str(material.folder())]
+    # No environment: the demo is the same for everybody, whatever settings they have.
+    server = StdioServerParameters(command=program, args=[*arguments, "--log-level", "error"])
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
+        async with (
+            listening(SandboxOptions().callback_auth) as receiver,
+            Client(stdio_client(server, errlog=log)) as client,
+            ScaleApi(SANDBOX_KEY, base_url=f"http://127.0.0.1:{port}/v1") as customer,
+        ):
             session = Session(client, screen)
             tools = (await client.list_tools()).tools
+            screen.opening(client, len(tools), time.monotonic() - started)
             try:
                 with anyio.fail_after(LIMIT):
-                    await Demonstration(session, receiver, Path(folder)).run()
+                    await Demonstration(session, receiver, customer).run()
             except CallFailed as error:
-                trouble = str(error)
+                log.seek(0)
+                trouble = "\n".join([str(error), *log.read().splitlines()[1:][-LOG_LINES:]])
             except TimeoutError:
                 trouble = f"The demo was given up after {LIMIT:.0f} seconds."
             return Result(session, tools, receiver, time.monotonic() - started, trouble)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])

@@ -82,6 +82,22 @@ def agreement(annotations: Iterable[Mapping[str, Any]], truth: Iterable[Mapping[
     return len(found), len(true), sum(found) / len(found) if found else 0.0
 
 
-def kind_of(content_type: str | None) -> str:
-    """A media type in a word: ``PNG``."""
-    return (content_type or "?").split(";")[0].split("/")[-1].upper()
+def answered(task: Json) -> str:
+    """A task's response in a few words."""
+    response = task.get("response") or {}
+    if annotations := annotations_of(response):
+        return counted(annotations)
+    answers = response.get("annotations")
+    if isinstance(answers, dict) and "url" not in answers:  # a text collection: answers by field
+        return ", ".join(f"{name}: {_plain(value)}" for name, value in answers.items())
+    files = len(uuids(response))
+    return f"{files} result file{'s' * (files != 1)}" if files else "an empty response"
+
+
+def _plain(value: Any) -> str:
+    """An answer without the lists and objects around it."""
+    while isinstance(value, dict) and "response" in value:
+        value = value["response"]
+    while isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -50,8 +50,13 @@ class Receiver:
         self._news = anyio.Event()
         return 200
 
-    def about_tasks(self) -> list[dict[str, Any]]:
-        return [body for body in self.received if "task_id" in body or "task" in body]
+    def tasks(self) -> set[str]:
+        """The ids of the tasks that were called back about."""
+        return {str(body["task_id"]) for body in self.received if "task_id" in body}
+
+    def batches(self) -> set[str]:
+        """The names of the batches that were called back about."""
+        return {str(body["name"]) for body in self.received if "task_id" not in body and "name" in body}
 
     async def news(self, seconds: float) -> None:
         """Return when something arrives, at the latest after ``seconds``."""

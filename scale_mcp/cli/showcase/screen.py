@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from scale_mcp.cli.console import say
 
 if TYPE_CHECKING:
+    from mcp import Client
     from mcp.types import Tool
     from rich.console import Console, RenderableType
 
@@ -23,12 +24,21 @@ def milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:,.0f} ms" if seconds < 1 else f"{seconds:,.1f} s"
 
 
+def introduction(client: Client, tools: int, seconds: float) -> str:
+    server = client.server_info
+    name = f"{server.name} {server.version}" if server else "the server"
+    return f"{name} answered in {milliseconds(seconds)}: {tools} tools over stdio, protocol {client.protocol_version}"
+
+
 def named(line: Line) -> str:
     return f"{line.tool} ×{line.calls}" if line.calls > 1 else line.tool
 
 
 class Nowhere:
     """For --json."""
+
+    def opening(self, client: Client, tools: int, seconds: float) -> None:
+        pass
 
     def stage(self, number: int, title: str, about: str) -> None:
         pass
@@ -49,6 +59,9 @@ class Nowhere:
 class Plain(Nowhere):
     """Lines on stderr, for a log."""
 
+    def opening(self, client: Client, tools: int, seconds: float) -> None:
+        say(introduction(client, tools, seconds))
+
     def stage(self, number: int, title: str, about: str) -> None:
         say(f"\n{number}. {title}: {about}")
 
@@ -62,9 +75,12 @@ class Plain(Nowhere):
 class Terminal(Nowhere):
     """Colours, a bar while the workforce works, and the pictures themselves."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, *, pictures: bool = True) -> None:
+        self._console, self._pictures = console, pictures
         self._status: Any = None
+
+    def opening(self, client: Client, tools: int, seconds: float) -> None:
+        self._console.print(f"\n[bold]scale-mcp demo[/bold]  [dim]{introduction(client, tools, seconds)}[/dim]")
 
     def stage(self, number: int, title: str, about: str) -> None:
         self._console.print(f"\n[bold cyan]{number}  {title}[/bold cyan]  [dim]{about}[/dim]")
@@ -103,7 +119,7 @@ class Terminal(Nowhere):
             self._status = None
 
     def picture(self, content: bytes, caption: str, shapes: Sequence[Any] = ()) -> None:
-        if self._console.color_system not in ("truecolor", "256"):
+        if not self._pictures or self._console.color_system not in ("truecolor", "256"):
             return
         from rich.padding import Padding
 

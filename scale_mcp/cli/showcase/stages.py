@@ -2,36 +2,53 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from scale_mcp.cli.showcase.material import ITEMS, PICTURES, Item, files_of, parameters
-from scale_mcp.cli.showcase.reading import agreement, counted, kind_of, outlines, uuids
-from scale_mcp.cli.showcase.receiver import Receiver
+from scale_mcp.cli.showcase import material
+from scale_mcp.cli.showcase.reading import agreement, annotations_of, answered, outlines, uuids
 from scale_mcp.cli.showcase.session import CallFailed, Json, Session
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from scale_mcp.api import ScaleApi
+    from scale_mcp.cli.showcase.receiver import Receiver
+    from scale_mcp.sandbox.data import Picture
+
 PATIENCE = 60.0  # seconds for the workforce; it needs two or three
-PEOPLE = ["ada@example.com", "grace@example.com"]
-RAPID = {  # project → task type
+ADA, GRACE = "ada@example.com", "grace@example.com"
+RAPID = {  # project → task type; one batch each
     "scenes": "imageannotation",
     "regions": "segmentannotation",
     "names": "namedentityrecognition",
     "receipts": "documenttranscription",
 }
-BATCHES = {project: f"{project}-1" for project in RAPID}
+OTHERS = {"drives": "lidarsegmentation"}  # a project without batches
+CREATE = {
+    "imageannotation": "create_image_annotation_task",
+    "segmentannotation": "create_segmentation_task",
+    "namedentityrecognition": "create_named_entity_recognition_task",
+    "documenttranscription": "create_document_transcription_task",
+    "textcollection": "create_text_collection_task",
+    "videoannotation": "create_video_annotation_task",
+    "videoplaybackannotation": "create_video_playback_annotation_task",
+    "lidarannotation": "create_lidar_annotation_task",
+    "lidarsegmentation": "create_lidar_segmentation_task",
+}
+MOST = {"imageannotation": 3, "segmentannotation": 2}  # tasks of a type, where the data set has more than one
 
 
 class Demonstration:
-    """One run. ``tasks`` maps what was created to its task, in the order of creation."""
+    """One run. ``sandbox`` is the customer's own access to the API, for what has no tool."""
 
-    def __init__(self, session: Session, receiver: Receiver, folder: Path) -> None:
-        self._session, self._receiver, self._folder = session, receiver, folder
+    def __init__(self, session: Session, receiver: Receiver, sandbox: ScaleApi) -> None:
+        self._session, self._receiver, self._sandbox = session, receiver, sandbox
         self._call, self._each, self._begin = session.call, session.each, session.begin
-        self._urls: dict[str, str] = {}  # file name → scaledata:// URL
-        self._tasks: dict[str, Json] = {}
         self._pause = partial(receiver.news, 0.1)
+        self._items = {kind: material.fit_for(kind, MOST.get(kind, 1)) for kind in CREATE}
+        self._urls: dict[Path, str] = {}  # file → scaledata:// URL
+        self._tasks: dict[str, list[Json]] = {}  # by type, as created and later as read
 
     async def run(self) -> None:
         """All stages.
@@ -47,3 +64,215 @@ class Demonstration:
         await self.read_the_labels()
         await self.check_quality()
         await self.run_a_studio()
+
+    async def set_up(self) -> None:
+        self._begin("Set up", "a project says what is labelled, and how")
+        made = [{"name": name, "type": kind, "rapid": True} for name, kind in RAPID.items()]
+        made += [{"name": name, "type": kind} for name, kind in OTHERS.items()]
+        await self._each("create_project", ", ".join([*RAPID, *OTHERS]), made)
+        labels = sorted({label for item in self._items["imageannotation"] for label in material.labels_of(item)})
+        await self._call(
+            "set_project_ontology", f"{len(labels)} labels: {', '.join(labels)}", name="scenes", ontology=labels
+        )
+        instruction = "Draw every object as tightly as you can. Leave out what you are not sure of."
+        await self._call(
+            "set_project_params", "an instruction for everybody", name="scenes", patch=True, instruction=instruction
+        )
+        await self._call(
+            "get_project", lambda got: f"{len(got['param_history'])} versions of its parameters", name="scenes"
+        )
+        await self._call("list_projects", lambda got: f"{len(got['docs'])} projects")
+
+    async def bring_material(self) -> None:
+        self._begin("Bring the material", "pictures, a receipt, a video and lidar frames go to Scale's storage")
+        items = [item for kind, found in self._items.items() if kind != "namedentityrecognition" for item in found]
+        paths = material.files(items)
+        calls = [{"path": path.name, "project_name": "scenes"} for path in paths]
+        size = sum(path.stat().st_size for path in paths)
+        uploaded = await self._each("upload_file", f"{len(paths)} files, {size / 1000:,.0f} kB", calls)
+        self._urls = {path: got["attachment_url"] for path, got in zip(paths, uploaded, strict=True)}
+        url = f"http://sandbox.localhost/_sandbox/data/{paths[0].name}"
+        await self._call(
+            "import_file", f"{paths[0].name}, fetched by Scale itself", file_url=url, project_name="scenes"
+        )
+        await self._call("list_assets", lambda got: f"{len(got['docs'])} files of the project", project="scenes")
+
+    async def create_work(self) -> None:
+        self._begin("Create the work", "a task per item; Rapid projects gather them in batches first")
+        calls = [{"project": name, "name": batch(name), "callback": self._receiver.url} for name in RAPID]
+        await self._each("create_batch", ", ".join(call["name"] for call in calls), calls)
+        places = {kind: {"batch": batch(name)} for name, kind in RAPID.items()}
+        places |= {kind: {"project": name} for name, kind in OTHERS.items()}
+        for kind, tool in CREATE.items():
+            wanted = [{**self.task(kind, item), **places.get(kind, {})} for item in self._items[kind]]
+            titles = ", ".join(item.name for item in self._items[kind])
+            self._tasks[kind] = await self._each(tool, titles, wanted)
+        await self._call("list_tasks", lambda got: f"{got['total']} tasks, all pending", status="pending")
+
+    def task(self, kind: str, item: Picture) -> Json:
+        """The arguments of a task of this type about this item."""
+        asked: Json = {**material.parameters(item, kind), "callback_url": self._receiver.url, "tags": ["demo"]}
+        asked["unique_id"] = f"demo/{kind}/{item.name}"
+        urls = [self._urls.get(path, "") for path in item.paths]
+        if kind == "namedentityrecognition":
+            return {**asked, "text": item.text()}
+        if kind == "textcollection":
+            return {**asked, "attachments": [collected(item, urls[0])]}
+        if kind == "videoannotation":
+            return {**asked, "attachment_type": "image", "attachments": urls[:-1]}
+        if kind == "videoplaybackannotation":
+            return {**asked, "attachment": urls[-1]}
+        if kind.startswith("lidar"):
+            return {**asked, "attachments": urls}
+        return {**asked, "attachment": urls[0]}
+
+    async def change_a_mind(self) -> None:
+        self._begin("Change your mind", "a task can be marked, renamed and taken back while nobody works on it")
+        spare = self.task("imageannotation", self._items["imageannotation"][0])
+        spare |= {"batch": batch("scenes"), "unique_id": "demo/spare"}
+        task = await self._call("create_image_annotation_task", "one too many", **spare)
+        one = {"task_id": task["task_id"]}
+        shown = lambda got: f"tags: {', '.join(got.get('tags') or []) or 'none'}"  # noqa: E731
+        await self._call("add_task_tags", shown, **one, tags=["night"])
+        await self._call("set_task_tags", shown, **one, tags=["draft", "night"])
+        await self._call("delete_task_tags", shown, **one, tags=["night"])
+        await self._call("set_task_metadata", "scene: 7", **one, metadata={"scene": 7})
+        await self._call("update_task_unique_id", lambda got: got["unique_id"], **one, unique_id="demo/never")
+        await self._call("delete_task_unique_id", "the id is free again", **one)
+        await self._call("cancel_task", lambda got: got["status"], **one)
+
+    async def let_people_work(self) -> None:
+        self._begin("Let people work", "finalizing starts the (here simulated) workforce; an hour passes in a second")
+        await self._call("get_batch", lambda got: got["status"], batch_name=batch("scenes"))
+        await self._each("finalize_batch", "closed, work begins", [{"batch_name": batch(name)} for name in RAPID])
+        await self._call("prioritize_batch", "before the others", batch_name=batch("names"), priority=30)
+        for name in RAPID:
+            await self._session.poll(
+                "get_batch_status",
+                lambda got: f"{got['status']}: {got.get('completed', 0)} tasks done",
+                {"batch_name": batch(name)},
+                until=lambda got: got["status"] == "completed",
+                pause=self._waiting,
+                seconds=PATIENCE,
+            )
+        expected = {task["task_id"] for tasks in self._tasks.values() for task in tasks}
+        batches = {batch(name) for name in RAPID}
+        self._session.screen.working("callbacks", 0, 1)
+        heard = await self._receiver.wait(
+            lambda: expected <= self._receiver.tasks() and batches <= self._receiver.batches(), PATIENCE
+        )
+        if not heard or self._receiver.refused:
+            raise CallFailed(f"{len(expected - self._receiver.tasks())} callbacks did not come")
+        self._session.screen.remark(
+            f"{len(expected)} task and {len(batches)} batch callbacks came over HTTP, each with the right secret"
+        )
+        await self._call("list_batches", lambda got: f"{len(got['docs'])} completed", status="completed")
+        first = self._tasks["textcollection"][0]
+        await self._call("resend_task_callback", "once more", task_id=first["task_id"])
+
+    async def _waiting(self) -> None:
+        total = sum(len(tasks) for tasks in self._tasks.values())
+        self._session.screen.working("the workforce is at it", len(self._receiver.tasks()), total)
+        await self._pause()
+
+    async def read_the_labels(self) -> None:
+        self._begin("Read the labels", "small answers come with the task, masks and point clouds as files")
+        for kind, tasks in self._tasks.items():
+            calls = [{"task_id": task["task_id"]} for task in tasks]
+            self._tasks[kind] = await self._each("get_task", answered, calls)
+        for kind in ("segmentannotation", "videoannotation", "lidarannotation", "lidarsegmentation"):
+            task = self._tasks[kind][0]
+            await self._call("get_task_response", fetched, task_id=task["task_id"], uuid=uuids(task["response"])[0])
+        self._show_pictures()
+
+    def _show_pictures(self) -> None:
+        item, task = self._items["imageannotation"][0], self._tasks["imageannotation"][0]
+        given = annotations_of(task["response"])
+        found, wanted, overlap = agreement(given, material.true_boxes(item))
+        self._session.screen.remark(
+            f"{item.name}, against the truth checked by hand: {found} of {wanted} found, mean overlap {overlap:.2f}"
+        )
+        self._session.screen.picture(item.content(), f"{item.title}, as labelled", outlines(given))
+
+    async def check_quality(self) -> None:
+        self._begin("Check the quality", "audits of what was done, and a task whose answer is known")
+        item, task = self._items["imageannotation"][0], self._tasks["imageannotation"][0]
+        # What a reviewer does in the dashboard: not an agent's business, so there is no tool for it.
+        await self._sandbox.quality.create_fixless_audit(
+            {
+                "task_id": task["task_id"],
+                "result": "commented",
+                "response_url": task["response"].get("url") or f"{self._sandbox.base_url}/task/{task['task_id']}",
+                "feedback_items": [{"type": "confirmation", "comment": "Tight boxes."}],
+            }
+        )
+        await self._call(
+            "get_fixless_audits",
+            lambda got: f"{len(got['docs'])} audit: {got['docs'][0]['result']}",
+            task_id=task["task_id"],
+        )
+        expected = {"annotations": [{**box, "type": "box", "label": "coin"} for box in material.true_boxes(item)]}
+        quality = await self._call(
+            "create_evaluation_task",
+            f"{item.name}, with its {len(expected['annotations'])} true boxes",
+            type="imageannotation",
+            project="scenes",
+            attachment=self._urls[item.path],
+            expected_response=expected,
+            **material.parameters(item, "imageannotation"),
+        )
+        await self._session.poll(
+            "get_training_attempts",
+            scores,
+            {"quality_task_ids": [quality["id"]]},
+            until=lambda got: bool(got["docs"]),
+            pause=self._pause,
+            seconds=PATIENCE,
+        )
+
+    async def run_a_studio(self) -> None:
+        self._begin("Run a Studio", "your own labelers, what they may work on, and in which order")
+        await self._call("invite_team_member", "two labelers", emails=[ADA, GRACE], team_role="labeler")
+        await self._call("set_teammate_role", "grace is a manager now", emails=[GRACE], team_role="manager")
+        await self._call("list_teammates", lambda got: f"{len(got['docs'])} people")
+        await self._call(
+            "create_project", "letters, labelled by them", name="letters", type="textcollection", studio=True
+        )
+        names = ["letters-1", "letters-2"]
+        await self._each("create_batch", ", ".join(names), [{"project": "letters", "name": name} for name in names])
+        await self._each("finalize_batch", "both wait for them", [{"batch_name": name} for name in names])
+        people = {"emails": [ADA, GRACE], "projects": ["letters"]}
+        await self._call("add_studio_assignments", "ada and grace → letters", **people)
+        await self._call("get_studio_assignments", assigned)
+        await self._call("get_studio_batches", in_order)
+        await self._call("set_studio_batch_priorities", in_order, batch_names=names[::-1])
+        await self._call("reset_studio_batch_priorities", in_order)
+        await self._call("remove_studio_assignments", "the letters are done", **people)
+
+
+def batch(project: str) -> str:
+    return f"{project}-1"
+
+
+def collected(item: Picture, url: str) -> Json:
+    """An attachment of a text collection: texts go inline, everything else by URL."""
+    if item.kind == "text":
+        return {"type": "text", "content": item.text()}
+    return {"type": item.mime.split("/")[0], "content": url}
+
+
+def fetched(got: Json) -> str:
+    return str(got)[:80]
+
+
+def scores(got: Json) -> str:
+    found = [attempt["score"] for attempt in got["docs"]]
+    return f"{len(found)} attempts, mean score {sum(found) / len(found):.2f}"
+
+
+def assigned(got: Json) -> str:
+    return str(got)[:80]
+
+
+def in_order(got: Json) -> str:
+    return str(got)[:80]
