@@ -54,8 +54,8 @@ def _json(answer: Answer, *, plain: bool) -> Any:
     try:
         return json.loads(answer.content)
     except ValueError:
-        if plain and not answer.is_html:
-            return None
+        if plain and not answer.is_html and answer.content.lstrip()[:1] not in (b"{", b"[", b"<"):
+            return None  # a word like OK; anything else is JSON that broke off, or a page
         raise
 
 

@@ -120,7 +120,7 @@ class Conflict(ScaleError):
 
     @property
     def existing_task_id(self) -> str | None:
-        found = re.search(r"\(([0-9a-fA-F]{24})\)", self.scale_message or self.message)
+        found = re.search(r"\(([0-9a-fA-F]{24})\)", f"{self.scale_message} {self.message}")
         return found[1] if found else None
 
 

@@ -7,7 +7,16 @@ from typing import Any, TypeVar
 
 import anyio
 
-from scale_mcp.api.errors import Conflict, OutcomeUnknown, ScaleError
+from scale_mcp.api.errors import (
+    Conflict,
+    Forbidden,
+    InvalidRequest,
+    NotEnabled,
+    NotFound,
+    OutcomeUnknown,
+    ScaleError,
+    TooLarge,
+)
 from scale_mcp.api.options import ApiOptions
 
 T = TypeVar("T")
@@ -32,7 +41,8 @@ async def settle(
     """
     if not failure.in_doubt:
         raise failure
-    over = not failure.may_still_happen and not isinstance(failure, Conflict)  # what is not there now will not come
+    refused = isinstance(failure, InvalidRequest | NotEnabled | Forbidden | NotFound | TooLarge)
+    over = refused or not (failure.may_still_happen or isinstance(failure, Conflict))  # what is not there will not come
     found: T | None = None
     for pause in (0.0, options.backoff_base, 2 * options.backoff_base):
         if anyio.current_time() + pause >= anyio.current_effective_deadline():
@@ -48,7 +58,8 @@ async def settle(
     if found is None:
         if over:
             failure.in_doubt = False
-            failure.next_step = f"No {name} was made. Trying again is safe."
+            if not refused:
+                failure.next_step = f"No {name} was made. Trying again is safe."
             raise failure
         raise _unknown(failure, name, "it is not to be found so far", find_out)
     if differs := difference(found):

@@ -44,7 +44,7 @@ def pause_before_retry(error: ScaleError, attempt: int, options: ApiOptions) -> 
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """The seconds of a ``Retry-After`` header, given as seconds or as a date. None when absent or not sane."""
     value = headers.get("retry-after", "").strip()
-    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value):
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value):
         seconds = float(value)
     elif value:
         then, now = _date(value), _date(headers.get("date", "")) or datetime.now(UTC)
