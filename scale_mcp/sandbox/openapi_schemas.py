@@ -69,8 +69,8 @@ COMMON = (
 IMAGE = ("attachment* string", "attachment_type string", "annotation_attributes object", "hypothesis object")
 LEGACY_IMAGE = ("attachment* string", "attachment_type string", "objects_to_annotate* Label[]", "with_labels boolean")
 
-# Parameters by task type. Required ones may also come from the project.
-TASK_TYPES: dict[str, tuple[str, ...]] = {
+# Parameters by task type, as far as they are known. Required ones may also come from the project.
+PARAMETERS: dict[str, tuple[str, ...]] = {
     "imageannotation": (
         *IMAGE,
         "geometries* object",
@@ -166,15 +166,6 @@ TASK_TYPES: dict[str, tuple[str, ...]] = {
     "pointannotation": LEGACY_IMAGE,
     "cuboidannotation": (*LEGACY_IMAGE, "camera_intrinsics object", "camera_height number"),
 }
-QUALITY_TYPES = (
-    "documenttranscription",
-    "segmentannotation",
-    "videoplaybackannotation",
-    "imageannotation",
-    "textcollection",
-    "namedentityrecognition",
-)
-
 COMPONENTS: dict[str, Schema] = {
     "Error": record("status_code* integer", "error* string", about="Every refusal."),
     "Label": {

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from scale_mcp.sandbox import ids
+from scale_mcp.sandbox import decisions, ids
 from scale_mcp.sandbox.http import ApiError
 from scale_mcp.sandbox.store import Store, dumps
 
@@ -58,6 +58,7 @@ CREATE TABLE IF NOT EXISTS file_metadata (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS file_contents (
     file_id TEXT PRIMARY KEY,
+    account_id TEXT NOT NULL,
     content BLOB NOT NULL
 );
 """
@@ -144,7 +145,9 @@ class _PartReader:
         is_file = part.file_name is not None
         if len(part.content) + end - start > (MAX_FILE_BYTES if is_file else MAX_FIELD_BYTES):
             if is_file:
-                raise ApiError(413, f"The file is too large: at most {MAX_FILE_BYTES // 1_000_000} MB.")
+                raise ApiError(
+                    decisions.FILE_TOO_LARGE.value, f"The file is too large: at most {MAX_FILE_BYTES // 1_000_000} MB."
+                )
             raise ApiError(400, f'Parameter is invalid, reason: "{part.name}" is longer than {MAX_FIELD_BYTES} bytes')
         part.content += data[start:end]
 
@@ -252,7 +255,7 @@ def keep(store: Store, account_id: str, file: NewFile, now: str) -> dict[str, An
             entry = (account_id, name, canonical(value), row["position"])
             store.execute("INSERT INTO file_metadata VALUES (?, ?, ?, ?)", entry)
         if file.content is not None:
-            store.execute("INSERT INTO file_contents VALUES (?, ?)", (file_id, file.content))
+            store.execute("INSERT INTO file_contents VALUES (?, ?, ?)", (file_id, account_id, file.content))
     return describe(row)
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from scale_mcp.sandbox import uploads
+from scale_mcp.sandbox import decisions, uploads
 from scale_mcp.sandbox.cursors import position_of, token_after
 from scale_mcp.sandbox.http import ApiError, Reply, Request, Route
 
-# A name that no network has: importing from it fails, as an address that cannot be fetched does.
-BROKEN_HOST = "broken.sandbox.invalid"
 LOOPBACK = {"localhost", "127.0.0.1", "::1", "sandbox.localhost"}
 SCHEMA = uploads.SCHEMA
 DATA_PATH = re.compile(r"/_sandbox/data/([^/]+)")
@@ -77,7 +75,7 @@ def _fetch(request: Request, url: str) -> tuple[str, bytes | None]:
         return row["file_name"], uploads.content_by_id(store, row["id"])
     if parts.scheme not in ("http", "https") or not host or re.search(r"\s", url):
         raise ApiError(400, "file_url must be a full http or https URL.")
-    if host == BROKEN_HOST:
+    if host == decisions.IMPORT_WITHOUT_FETCH.value:
         raise _unreachable(url)
     if host in LOOPBACK or host == urlsplit(request.base_url).hostname:
         return _own_file(request, parts.path, url)
@@ -102,9 +100,10 @@ def _own_file(request: Request, path: str, url: str) -> tuple[str, bytes | None]
 
 def data_file(name: str) -> bytes | None:
     """One file of the shipped data set, by its name."""
-    from scale_mcp.sandbox.data import catalog
+    from scale_mcp.sandbox import data
 
-    return next((Path(picture.path).read_bytes() for picture in catalog() if picture.name == name), None)
+    item = data.read(name)
+    return None if item is None else item.content
 
 
 def _unreachable(url: str) -> ApiError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from scale_mcp.sandbox import ids
+from scale_mcp.sandbox import decisions, ids
 from scale_mcp.sandbox.http import ApiError, Reply, Request, Route
 from scale_mcp.sandbox.workforce import make_pool
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from scale_mcp.sandbox.sandbox import Sandbox
 
 ROLES = ("labeler", "member", "manager")
-INVITATION_LASTS = 14 * 86_400.0  # seconds
 EMAIL = re.compile(r"[^@\s,;<>]+@[^@\s,;<>.]+(\.[^@\s,;<>.]+)+")
 COMPANY = "Sandbox"
 
@@ -53,11 +52,12 @@ def people(sandbox: Sandbox, account_id: str) -> list[Row]:
 
 def _founders(sandbox: Sandbox) -> list[tuple[str, str, str, str, str]]:
     """Office people of every role, one of them disabled, and the simulated workforce as labelers."""
+    admin, manager, member, former = decisions.FIRST_TEAM.value
     office = [
-        ("admin@sandbox.example", "admin", "active", "Ada", "Admin"),
-        ("manager@sandbox.example", "manager", "active", "Max", "Manager"),
-        ("member@sandbox.example", "member", "active", "Mia", "Member"),
-        ("former@sandbox.example", "member", "disabled", "Fay", "Former"),
+        (admin, "admin", "active", "Ada", "Admin"),
+        (manager, "manager", "active", "Max", "Manager"),
+        (member, "member", "active", "Mia", "Member"),
+        (former, "member", "disabled", "Fay", "Former"),
     ]
     labelers = []
     for worker in make_pool(sandbox.options.workers, sandbox.options.seed):
@@ -121,7 +121,7 @@ def invite(request: Request) -> Reply:
     emails, role = emails_of(body), _role_of(body)
     sandbox, account_id = request.sandbox, request.account.id
     present = {row["email"].lower(): row["state"] for row in people(sandbox, account_id)}
-    expiry = sandbox.clock.iso(sandbox.clock.now() + INVITATION_LASTS)
+    expiry = sandbox.clock.iso(sandbox.clock.now() + decisions.INVITATION_LASTS.value)
     with sandbox.store.transaction():
         for email in emails:
             state = present.get(email.lower())
