@@ -184,10 +184,11 @@ def indexes_of(content: bytes) -> tuple[Size, dict[int, bytes]] | None:
 # ------------------------------------------------------------------------------------------------ a street, from above
 
 GROUND, ROAD_HALF_WIDTH = 0.0, 7.0
+REFLECTED_BY_GROUND, REFLECTED_BY_OBJECT = 0.2, 0.7
 SENSOR_HEIGHT = 1.8
 
 
-def street_scene(seed: int = 7, frames: int = 4, points: int = 900) -> list[tuple[dict[str, Any], LidarFrame]]:
+def street_scene(seed: int = 7, frames: int = 4, points: int = 600) -> list[tuple[dict[str, Any], LidarFrame]]:
     """A street seen by a moving lidar: each frame in Scale's frame format, with what is exactly true of it.
 
     The recording car drives along +y at 5 m per frame. A parked car and a pedestrian stand still, another car and a
@@ -201,7 +202,7 @@ def _actors(number: int) -> list[tuple[str, str, XY, tuple[float, float, float],
     """Key, label, centre, dimensions (width, length, height), yaw, stationary and other names."""
     return [
         ("car-1", "car", (-4.6, 9.0), (1.9, 4.5, 1.5), 0.0, True, ("vehicle",)),
-        ("car-2", "car", (2.4, 34.0 - 4.0 * number), (1.8, 4.2, 1.45), math.pi, False, ("vehicle",)),
+        ("car-2", "car", (-1.8, 34.0 - 4.0 * number), (1.8, 4.2, 1.45), math.pi, False, ("vehicle",)),
         ("truck-1", "truck", (-4.9, 26.0), (2.5, 8.0, 3.2), 0.02, True, ("vehicle", "lorry")),
         ("pedestrian-1", "pedestrian", (6.2, 14.0), (0.7, 0.6, 1.75), -1.2, True, ("person",)),
         ("cyclist-1", "cyclist", (4.4, 6.0 + 2.5 * number), (0.7, 1.8, 1.7), 0.05, False, ("bicycle", "bike")),
@@ -232,7 +233,7 @@ def _street_frame(number: int, rng: random.Random, points: int) -> tuple[dict[st
         "device_heading": {"w": 1.0, "x": 0.0, "y": 0.0, "z": 0.0},
         "timestamp": round(number * 0.5, 3),
         "points": [
-            {"x": x, "y": y, "z": z, "i": 0.2 if key is None else 0.7, "is_ground": key is None}
+            {"x": x, "y": y, "z": z, "i": REFLECTED_BY_GROUND if key is None else REFLECTED_BY_OBJECT}
             for x, y, z, key in placed
         ],
     }
