@@ -26,6 +26,15 @@ FILE_METADATA_BYTES = 8 * 1024
 MAX_TAGS = 5
 MAX_NAME = 500  # characters; Scale documents no limit, a path has one
 
+TASK_TYPES = (
+    "imageannotation", "segmentannotation", "videoannotation", "videoplaybackannotation", "lidarannotation",
+    "lidarsegmentation", "lidartopdown", "lidarlinking", "sensorfusion", "multistage", "documenttranscription",
+    "namedentityrecognition", "textcollection", "categorization", "comparison", "transcription", "datacollection",
+    "audiotranscription", "annotation", "polygonannotation", "lineannotation", "pointannotation", "cuboidannotation",
+    "videoboxannotation", "videocuboidannotation", "laneannotation", "documentmodel", "chat", "chatexperimental",
+    "chatlite", "multichat", "federal2dvideoannotation",
+)  # fmt: skip
+
 # Names that other clients and older documents use, and what is meant.
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "created_after": ("start_time",),
@@ -229,6 +238,14 @@ def _name(text: str) -> str:
     return text
 
 
+def _task_type(text: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,60}", text):
+        raise refuse("must be a task type: lower-case letters, digits and `_`, such as imageannotation")
+    if meant := near_miss(text, TASK_TYPES):
+        raise refuse(f"is no task type; did you mean {meant}?")
+    return text
+
+
 def _identifier(text: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9_-]{1,128}", text):
         return text
@@ -308,6 +325,7 @@ def _distinct(values: list[str]) -> list[str]:
 
 Text = Annotated[str, AfterValidator(_not_blank)]
 Name = Annotated[str, AfterValidator(_name)]
+TaskType = Annotated[str, AfterValidator(_task_type)]
 Identifier = Annotated[str, AfterValidator(_identifier)]
 AttachmentUrl = Annotated[str, AfterValidator(_attachment)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]

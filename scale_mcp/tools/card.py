@@ -1,11 +1,12 @@
 """A tool is a typed function with a card: the data that every list, check and policy reads.
 
-    @tool(title="Get a task", toolset="tasks", risk="read")
-    async def get_task(call: Call, *, task_id: TaskId) -> TaskResult:
-        "One task with its parameters and response. ..."
+    @tool(title="Get a batch", toolset="batches", risk="read")
+    async def get_batch(call: Call, *, batch_name: BatchName) -> BatchResult:
+        "One batch: its project, its state, its metadata."
 
 The first parameter is the ``Call``. What follows is either keyword parameters, from which the input model is
-built, or one parameter annotated with a ``RequestModel``, which then *is* the input model.
+built, or one parameter annotated with a ``RequestModel``, which then *is* the input model (needed where rules
+hold between parameters).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, create_model
 
 from scale_mcp.models.base import RequestModel
+from scale_mcp.models.checks import Checked
 
 if TYPE_CHECKING:
     from scale_mcp.api import ScaleApi
@@ -157,4 +159,4 @@ def _input_model(handler: Handler) -> type[RequestModel]:
         )
         for parameter in _parameters(handler)
     }
-    return create_model(f"{handler.__name__}_arguments", __base__=RequestModel, **fields)
+    return create_model(f"{handler.__name__}_arguments", __base__=Checked, **fields)
