@@ -29,9 +29,10 @@ async def seed(sandbox: Sandbox, account: Account, wanted: Mapping[str, Any]) ->
 
     ``dataset``: true uploads the data set. ``team``: e-mails, or ``{"email", "role"}``, who become active labelers or
     what is said. ``tasks``: how many, of ``type`` (imageannotation), in ``project`` (``seeded-<type>``, made when it is
-    missing) or ``batch``, with ``params`` over those that suit the data set.
+    missing) or ``batch``, with ``params`` over those that suit the data set. ``bulk``: write so many rows at once,
+    ``completed`` (true) without an answer or waiting, ``unique_ids`` a prefix; no request would be as fast.
     """
-    known = {"dataset", "team", "tasks", "type", "project", "batch", "params"}
+    known = {"dataset", "team", "tasks", "type", "project", "batch", "params", "bulk", "unique_ids", "completed"}
     if unknown := set(wanted) - known:
         raise ApiError(400, f"A seed has no {', '.join(sorted(unknown))}; it takes {', '.join(sorted(known))}.")
     sandbox.register(account)
@@ -41,7 +42,15 @@ async def seed(sandbox: Sandbox, account: Account, wanted: Mapping[str, Any]) ->
     if "team" in wanted:
         made["team"] = _enlist(sandbox, account, wanted["team"])
     if "tasks" in wanted:
-        made |= await _create_tasks(sandbox, account, wanted)
+        count = wanted["tasks"]
+        if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MOST_TASKS:
+            raise ApiError(400, f'"tasks" is a number from 0 to {MOST_TASKS}.')
+        if wanted.get("bulk"):
+            details = {name: wanted[name] for name in ("project", "batch", "unique_ids", "completed") if name in wanted}
+            sandbox.seed_tasks(account, count, **details)
+            made |= {"tasks": count, **details}
+        else:
+            made |= await _create_tasks(sandbox, account, count, wanted)
     return made
 
 
@@ -80,11 +89,8 @@ def _enlist(sandbox: Sandbox, account: Account, people: Any) -> list[str]:
     return [email for email, _ in newcomers]
 
 
-async def _create_tasks(sandbox: Sandbox, account: Account, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    count, task_type = wanted["tasks"], wanted.get("type", "imageannotation")
-    own = wanted.get("params", {})
-    if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MOST_TASKS:
-        raise ApiError(400, f'"tasks" is a number from 0 to {MOST_TASKS}.')
+async def _create_tasks(sandbox: Sandbox, account: Account, count: int, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    task_type, own = wanted.get("type", "imageannotation"), wanted.get("params", {})
     if not isinstance(task_type, str) or not isinstance(own, dict):
         raise ApiError(400, '"type" is the name of a task type, and "params" an object.')
     place = {name: wanted[name] for name in ("project", "batch") if name in wanted}
