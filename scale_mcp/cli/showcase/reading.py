@@ -82,16 +82,16 @@ def agreement(annotations: Iterable[Mapping[str, Any]], truth: Iterable[Mapping[
     return len(found), len(true), sum(found) / len(found) if found else 0.0
 
 
-def answered(task: Json) -> str:
-    """A task's response in a few words."""
-    response = task.get("response") or {}
-    if annotations := annotations_of(response):
+def all_answered(tasks: Sequence[Json]) -> str:
+    """The responses of some tasks of one type in a few words."""
+    responses = [task.get("response") or {} for task in tasks]
+    if annotations := [one for response in responses for one in annotations_of(response)]:
         return counted(annotations)
-    answers = response.get("annotations")
-    if isinstance(answers, dict) and "url" not in answers:  # a text collection: answers by field
-        return ", ".join(f"{name}: {_plain(value)}" for name, value in answers.items())
-    files = len(uuids(response))
-    return f"{files} result file{'s' * (files != 1)}" if files else "an empty response"
+    if files := sum(len(uuids(response)) for response in responses):
+        return f"{files} result file{'s' * (files != 1)}"
+    fields = [response.get("annotations") for response in responses]
+    answers = [(name, value) for each in fields if isinstance(each, dict) for name, value in each.items()]
+    return ", ".join(f"{name}: {_plain(value)}" for name, value in answers[:4]) or "empty responses"
 
 
 def _plain(value: Any) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from scale_mcp.cli.console import say
@@ -158,17 +157,18 @@ def closing_table(tools: Sequence[Tool], record: dict[str, Line]) -> RenderableT
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, padding=(0, 2, 0, 0), expand=True, header_style="dim")
     table.add_column("", width=1)
-    table.add_column("tool", no_wrap=True)
-    table.add_column("calls", justify="right")
-    table.add_column("time", justify="right", no_wrap=True)
-    table.add_column("result", overflow="ellipsis", no_wrap=True)
-    for number, (toolset, group) in enumerate(groupby(tools, key=toolset_of)):
-        if number:
-            table.add_row()
+    table.add_column("tool", width=max(len(tool.name) for tool in tools))
+    table.add_column("calls", justify="right", width=5)
+    table.add_column("time", justify="right", width=8)
+    table.add_column("result", overflow="ellipsis", no_wrap=True, ratio=1)
+    toolsets = list(dict.fromkeys(toolset_of(tool) for tool in tools))
+    for toolset in toolsets:
         table.add_row("", Text(toolset, style="bold cyan"))
-        for tool in group:
+        for tool in tools:
+            if toolset_of(tool) != toolset:
+                continue
             line = record.get(tool.name)
             if line is None:
                 table.add_row("[red]✗[/red]", tool.name, "0", "", "[red]never called[/red]")

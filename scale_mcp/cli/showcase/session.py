@@ -65,23 +65,23 @@ class Session:
         self.stage = title
         self.screen.stage(self._stages, title, about)
 
-    async def call(self, tool: str, note: Note = "", /, **arguments: Any) -> Json:
+    async def call(self, tool: str, note: Note, /, **arguments: Any) -> Json:
         """Call a tool, show the line, and return its structured content.
 
         Raises:
             CallFailed: the tool answered with an error; the line says which.
         """
-        (result,) = await self.each(tool, note, [arguments])
+        (result,) = await self.each(tool, note if isinstance(note, str) else lambda got: note(got[0]), [arguments])
         return result
 
-    async def each(self, tool: str, note: Note, calls: Sequence[Json]) -> list[Json]:
-        """Call a tool once per arguments, as one line. ``note`` words the last result."""
+    async def each(self, tool: str, note: str | Callable[[list[Json]], str], calls: Sequence[Json]) -> list[Json]:
+        """Call a tool once per arguments, as one line. ``note`` words all the results."""
         line = Line(self.stage, tool)
         results: list[Json] = []
         try:
             for arguments in calls:
                 results.append(await self._one(line, arguments))
-            line.note = note if isinstance(note, str) else note(results[-1])
+            line.note = note if isinstance(note, str) else note(results)
         finally:
             self._finish(line)
         return results
@@ -135,12 +135,13 @@ class Session:
         self.screen.line(line)
 
     def by_tool(self) -> dict[str, Line]:
-        """The record per tool: calls and time added up, the note of the last good line, ok when all were."""
+        """The record per tool: calls and time added up, the first note, and the note of a failure before that."""
         tools: dict[str, Line] = {}
         for line in self.lines:
             sum_ = tools.setdefault(line.tool, Line(line.stage, line.tool))
             sum_.calls += line.calls
             sum_.seconds += line.seconds
+            if sum_.ok:
+                sum_.note = line.note if not line.ok else sum_.note or line.note
             sum_.ok = sum_.ok and line.ok
-            sum_.note = line.note or sum_.note
         return tools

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import TYPE_CHECKING
 
 from scale_mcp.cli.showcase import material
-from scale_mcp.cli.showcase.reading import agreement, annotations_of, answered, outlines, uuids
+from scale_mcp.cli.showcase.reading import agreement, all_answered, annotations_of, outlines, uuids
 from scale_mcp.cli.showcase.session import CallFailed, Json, Session
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from scale_mcp.sandbox.data import Picture
 
 PATIENCE = 60.0  # seconds for the workforce; it needs two or three
-ADA, GRACE = "ada@example.com", "grace@example.com"
+ADA = "ada.lovelace@example.com"
 RAPID = {  # project → task type; one batch each
     "scenes": "imageannotation",
     "regions": "segmentannotation",
@@ -36,7 +37,11 @@ CREATE = {
     "lidarannotation": "create_lidar_annotation_task",
     "lidarsegmentation": "create_lidar_segmentation_task",
 }
-MOST = {"imageannotation": 3, "segmentannotation": 2}  # tasks of a type, where the data set has more than one
+MOST = {
+    "imageannotation": 3,
+    "segmentannotation": 2,
+    "textcollection": 3,
+}  # tasks of a type, where the data set has more than one
 
 
 class Demonstration:
@@ -149,7 +154,7 @@ class Demonstration:
         for name in RAPID:
             await self._session.poll(
                 "get_batch_status",
-                lambda got: f"{got['status']}: {got.get('completed', 0)} tasks done",
+                lambda got: f"{got['status']}: {got['completed']} done, {got['canceled']} canceled",
                 {"batch_name": batch(name)},
                 until=lambda got: got["status"] == "completed",
                 pause=self._waiting,
@@ -179,7 +184,7 @@ class Demonstration:
         self._begin("Read the labels", "small answers come with the task, masks and point clouds as files")
         for kind, tasks in self._tasks.items():
             calls = [{"task_id": task["task_id"]} for task in tasks]
-            self._tasks[kind] = await self._each("get_task", answered, calls)
+            self._tasks[kind] = await self._each("get_task", all_answered, calls)
         for kind in ("segmentannotation", "videoannotation", "lidarannotation", "lidarsegmentation"):
             task = self._tasks[kind][0]
             await self._call("get_task_response", fetched, task_id=task["task_id"], uuid=uuids(task["response"])[0])
@@ -232,17 +237,18 @@ class Demonstration:
 
     async def run_a_studio(self) -> None:
         self._begin("Run a Studio", "your own labelers, what they may work on, and in which order")
-        await self._call("invite_team_member", "two labelers", emails=[ADA, GRACE], team_role="labeler")
-        await self._call("set_teammate_role", "grace is a manager now", emails=[GRACE], team_role="manager")
-        await self._call("list_teammates", lambda got: f"{len(got['docs'])} people")
+        await self._call("invite_team_member", f"{short(ADA)} gets an e-mail", emails=[ADA], team_role="labeler")
+        team = await self._call("list_teammates", lambda got: f"{len(got['docs'])} people", limit=100)
+        one, other = [mate["email"] for mate in team["docs"] if mate["role"] == "labeler"][:2]
+        await self._call("set_teammate_role", f"{short(other)} is a manager now", emails=[other], team_role="manager")
         await self._call(
             "create_project", "letters, labelled by them", name="letters", type="textcollection", studio=True
         )
         names = ["letters-1", "letters-2"]
         await self._each("create_batch", ", ".join(names), [{"project": "letters", "name": name} for name in names])
         await self._each("finalize_batch", "both wait for them", [{"batch_name": name} for name in names])
-        people = {"emails": [ADA, GRACE], "projects": ["letters"]}
-        await self._call("add_studio_assignments", "ada and grace → letters", **people)
+        people = {"emails": [one, other], "projects": ["letters"]}
+        await self._call("add_studio_assignments", f"{short(one)} and {short(other)} → letters", **people)
         await self._call("get_studio_assignments", assigned)
         await self._call("get_studio_batches", in_order)
         await self._call("set_studio_batch_priorities", in_order, batch_names=names[::-1])
@@ -262,7 +268,15 @@ def collected(item: Picture, url: str) -> Json:
 
 
 def fetched(got: Json) -> str:
-    return str(got)[:80]
+    """A result file in a few words: what kind of picture, or how many frames of what."""
+    size = f"{got['size'] / 1000:,.1f} kB" if got.get("size") else "of unknown size"
+    if got.get("picture"):
+        width_and_height = ", ".join(got["picture"].split(", ")[:2])
+        return f"{width_and_height}, {size}"
+    frames = re.search(r"\[(\d+) × (?:{(\w+): )?\[(\d+) × ", got.get("outline") or "")
+    if frames is None:
+        return f"{got['content_type']}, {size}"
+    return f"{frames[1]} frames, {frames[3]} {frames[2] or 'points'} in the first, {size}"
 
 
 def scores(got: Json) -> str:
@@ -270,9 +284,14 @@ def scores(got: Json) -> str:
     return f"{len(found)} attempts, mean score {sum(found) / len(found):.2f}"
 
 
+def short(email: str) -> str:
+    return email.partition("@")[0]
+
+
 def assigned(got: Json) -> str:
-    return str(got)[:80]
+    people = [short(email) for email, projects in got["assignments"].items() if projects]
+    return f"{' and '.join(people)} have work"
 
 
 def in_order(got: Json) -> str:
-    return str(got)[:80]
+    return " before ".join(entry["name"] for entry in got["docs"])
