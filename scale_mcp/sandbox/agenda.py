@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,8 @@ CREATE TABLE IF NOT EXISTS agenda (
 );
 CREATE INDEX IF NOT EXISTS agenda_by_time ON agenda (at, id);
 """
+
+PAUSE = 20  # events after which others get their turn
 
 logger = logging.getLogger(__name__)
 
@@ -72,19 +75,20 @@ class Agenda:
         at: float | None = self._store.value("SELECT at FROM agenda ORDER BY at, id LIMIT 1")
         return at
 
-    async def run_due(self, limit: int | None = None) -> int:
-        """Run what is due by now, oldest first, at most ``limit`` events; returns how many were run.
+    async def run_due(self, seconds: float | None = None) -> int:
+        """Run what is due by now, oldest first, and return how many events that were.
 
-        A call made while another one is at work returns 0 at once: the other one sees to it.
+        With ``seconds`` it stops after so much real time; the rest is left to the next call. A call made while another
+        one is at work returns 0 at once: the other one sees to it.
         """
         if self._running:
             return 0
         self._running = True
-        done = 0
+        done, started = 0, time.monotonic()
         try:
-            while (limit is None or done < limit) and self._run_one():
+            while (seconds is None or time.monotonic() < started + seconds) and self._run_one():
                 done += 1
-                if done % 50 == 0:
+                if done % PAUSE == 0:
                     await anyio.lowlevel.checkpoint()
         finally:
             self._running = False

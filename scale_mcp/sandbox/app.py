@@ -24,7 +24,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 BODY_LIMIT = 90 * 2**20  # above the 80 MB that a file may have, below what would hurt
-EVENTS_PER_REQUEST = 500  # a request does not pay for a long sleep of the sandbox all at once
+SECONDS_PER_REQUEST = 0.1  # of due events: a request does not pay for a long sleep of the sandbox all at once
 API_PREFIX, ADMIN_PREFIX = "/v1", "/_sandbox/"
 
 logger = logging.getLogger(__name__)
@@ -138,7 +138,7 @@ class App:
         exchange.account_id = account.id
         if is_api:
             self.sandbox.greet(account, base_url)
-        await self.sandbox.agenda.run_due(EVENTS_PER_REQUEST)
+        await self.sandbox.agenda.run_due(SECONDS_PER_REQUEST)
         router, path = (self._api, exchange.path.removeprefix(API_PREFIX)) if is_api else (self._admin, exchange.path)
         route, params = router.match(exchange.method, path)
         exchange.operation = route.name
@@ -162,7 +162,7 @@ class App:
             reply = await self._handle(route, request)
         except ApiError as error:
             reply = error.reply()
-        await self.sandbox.agenda.run_due(EVENTS_PER_REQUEST)  # what the request itself has caused: callbacks
+        await self.sandbox.agenda.run_due(SECONDS_PER_REQUEST)  # what the request itself has caused: callbacks
         return await self.faults.after(request, route, reply, exchange)
 
     async def _handle(self, route: Route, request: Request) -> Reply:

@@ -32,6 +32,8 @@ CREATE TABLE IF NOT EXISTS assignments (
 CREATE INDEX IF NOT EXISTS assignments_by_task ON assignments (task_seq);
 """
 
+RELEASED_AT_ONCE = 1000
+
 logger = logging.getLogger(__name__)
 
 
@@ -40,6 +42,7 @@ class Engine:
         self._sandbox, self._store = sandbox, sandbox.store
         self.workers: list[Worker] = make_pool(sandbox.options.workers, sandbox.options.seed)
         self._by_email = {worker.email: worker for worker in self.workers}
+        sandbox.agenda.on("release", self._on_release)
         sandbox.agenda.on("dispatch", self._on_dispatch)
         sandbox.agenda.on("task_done", self._on_done)
         sandbox.agenda.on("attachment_failed", self._on_attachment_failed)
@@ -65,20 +68,27 @@ class Engine:
 
     def release(self, account_no: int, batch: Batch, at: float) -> None:
         """Put a batch's pending tasks in the queue, or in their new place in it (finalized, prioritized)."""
-        rank = self.rank({}, batch)
-        if rank is None:
-            return
-        # The task's own priority is the last two digits, so the batch's part is replaced without reading documents.
-        self._store.execute(
-            "UPDATE tasks INDEXED BY tasks_by_batch SET queue_rank = ? + CASE"
-            " WHEN queue_rank IS NOT NULL THEN queue_rank % 100"
-            " ELSE 30 - coalesce(CAST(json_extract(document, '$.priority') AS INTEGER), ?) END"
-            " WHERE batch_no = ? AND batch_no > 0 AND status = 'pending'"
-            " AND seq NOT IN (SELECT task_seq FROM assignments WHERE account_no = ?)"
-            " AND NOT coalesce(json_extract(document, '$.work_started'), 0)",
-            (rank - rank % 100, decisions.PRIORITY_WITHOUT_ONE.value, batch.no, account_no),
-        )
+        self._plan_release(account_no, batch.no, 0, at)
         self.expect(account_no, at)
+
+    def _plan_release(self, account_no: int, batch_no: int, after: int, at: float) -> None:
+        payload = {"account": account_no, "batch": batch_no, "after": after}
+        self._sandbox.agenda.schedule(at, "release", payload)
+
+    def _on_release(self, event: Event) -> None:
+        """Release so many tasks that nobody has to wait for it, and plan the next ones."""
+        account_no, batch_no = event.payload["account"], event.payload["batch"]
+        batch = self._sandbox.batches.by_no(batch_no)
+        rows = self._store.query(
+            "SELECT seq, queue_rank, json_extract(document, '$.priority') AS priority,"
+            " json_extract(document, '$.work_started') AS started FROM tasks INDEXED BY tasks_by_batch"
+            " WHERE batch_no = ? AND status = 'pending' AND seq > ? ORDER BY seq LIMIT ?",
+            (batch_no, event.payload["after"], RELEASED_AT_ONCE),
+        )
+        ranks = [(self.rank({"priority": row["priority"]}, batch), row["seq"]) for row in rows if not row["started"]]
+        self._store.execute_many("UPDATE tasks SET queue_rank = ? WHERE seq = ?", ranks)
+        if len(rows) == RELEASED_AT_ONCE:
+            self._plan_release(account_no, batch_no, rows[-1]["seq"], event.at)
 
     def _on_dispatch(self, event: Event) -> None:
         self._dispatch(event.payload["account"], event.at)

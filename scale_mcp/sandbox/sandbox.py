@@ -7,7 +7,7 @@ import logging
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from scale_mcp.sandbox import routes, schema
 from scale_mcp.sandbox.accounts import Account
@@ -20,6 +20,7 @@ from scale_mcp.sandbox.deliveries import Deliveries
 from scale_mcp.sandbox.engine import Engine
 from scale_mcp.sandbox.faults import Faults
 from scale_mcp.sandbox.projects import Projects
+from scale_mcp.sandbox.quality import Quality
 from scale_mcp.sandbox.request_log import RequestLog
 from scale_mcp.sandbox.store import Store
 from scale_mcp.sandbox.tasks import Tasks
@@ -68,6 +69,7 @@ class Sandbox:
         self.tasks = Tasks(self)
         self.engine = Engine(self)
         self.deliveries = Deliveries(self)
+        self.quality = Quality(self)
         self.faults, self.log = Faults(self), RequestLog(self)
         self.base_url = self.options.public_url or SANDBOX_URL
         self.app = App(self, routes.all_routes(), self.faults, self.log)
@@ -117,6 +119,12 @@ class Sandbox:
     def forget_accounts(self) -> None:
         """The accounts' rows were removed by hand (a reset): number them anew."""
         self._numbers.clear()
+
+    def seed_tasks(self, account: Account, count: int, **details: Any) -> None:
+        """Add many tasks at once, for tests and measurements (see bulk.py for the details)."""
+        from scale_mcp.sandbox.bulk import seed_tasks
+
+        seed_tasks(self, account, count, **details)
 
     def transport(self) -> httpx2.AsyncBaseTransport:
         """The sandbox in process, for any httpx2 client whose base URL is ``SANDBOX_URL``."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib import import_module
-from importlib.util import find_spec
 
 # A module with a ``SCHEMA`` string (``CREATE … IF NOT EXISTS``) each.
 AREAS = (
@@ -16,9 +15,8 @@ AREAS = (
     "projects",
     "engine",
     "deliveries",
-    "request_log",
-    "faults",
-    "routes.files",
+    "quality",
+    "uploads",
     "routes.team",
     "routes.studio",
     "routes.quality",
@@ -27,9 +25,4 @@ AREAS = (
 
 def scripts() -> Iterator[str]:
     for area in AREAS:
-        name = f"scale_mcp.sandbox.{area}"
-        if find_spec(name) is None:
-            continue
-        script = getattr(import_module(name), "SCHEMA", None)
-        if script:
-            yield script
+        yield import_module(f"scale_mcp.sandbox.{area}").SCHEMA

@@ -33,8 +33,8 @@ CREATE TABLE IF NOT EXISTS tasks (
 );
 CREATE INDEX IF NOT EXISTS tasks_by_status ON tasks (account_no, status, seq);
 CREATE INDEX IF NOT EXISTS tasks_by_type ON tasks (account_no, type, status, seq);
-CREATE INDEX IF NOT EXISTS tasks_by_project ON tasks (account_no, project_no, status, seq) WHERE project_no > 0;
-CREATE INDEX IF NOT EXISTS tasks_by_batch ON tasks (batch_no, status, seq) WHERE batch_no > 0;
+CREATE INDEX IF NOT EXISTS tasks_by_project ON tasks (account_no, project_no, status, seq);
+CREATE INDEX IF NOT EXISTS tasks_by_batch ON tasks (batch_no, status, seq);
 CREATE INDEX IF NOT EXISTS tasks_by_review ON tasks (account_no, review, seq) WHERE review <> '';
 CREATE INDEX IF NOT EXISTS tasks_by_completion ON tasks (account_no, completed_ms, seq) WHERE completed_ms IS NOT NULL;
 CREATE INDEX IF NOT EXISTS tasks_by_update ON tasks (account_no, updated_ms, seq);
@@ -56,6 +56,17 @@ CREATE TABLE IF NOT EXISTS task_counts (   -- rows with batch_no 0 count all tas
     tasks INTEGER NOT NULL,
     PRIMARY KEY (batch_no, account_no, project_no, type, status, review)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS task_blocks (   -- the same for each run of BLOCK neighbouring seqs, to skip and add up by
+    account_no INTEGER NOT NULL,
+    batch_no INTEGER NOT NULL,
+    block INTEGER NOT NULL,         -- seq / BLOCK
+    project_no INTEGER NOT NULL,
+    type TEXT NOT NULL,
+    status TEXT NOT NULL,
+    review TEXT NOT NULL,
+    tasks INTEGER NOT NULL,
+    PRIMARY KEY (batch_no, account_no, block, project_no, type, status, review)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS idempotency_keys (
     account_no INTEGER NOT NULL,
     key TEXT NOT NULL,
@@ -71,6 +82,8 @@ CREATE TABLE IF NOT EXISTS response_files (
     PRIMARY KEY (task_id, uuid)
 );
 """
+
+BLOCK = 8192
 
 # Stands for "scheme://host/v1" in stored objects, because one database may be served at many addresses.
 BASE = "http://base.sandbox.invalid/v1"
@@ -180,18 +193,34 @@ class TaskStore:
 
     def _count(self, record: TaskRecord, facts: dict[str, Any], change: int) -> None:
         for batch_no in {0, record.batch_no}:
-            self.count(record.account_no, batch_no, record.project_no, record.document["type"], facts, change)
+            of_what = (record.account_no, batch_no, record.project_no, record.document["type"])
+            self.count(*of_what, facts, record.seq // BLOCK, change)
 
     def count(
-        self, account_no: int, batch_no: int, project_no: int, task_type: str, facts: dict[str, Any], change: int
+        self,
+        account_no: int,
+        batch_no: int,
+        project_no: int,
+        task_type: str,
+        facts: dict[str, Any],
+        block: int,
+        change: int,
     ) -> None:
-        """Add to the counter of tasks with these properties."""
+        """Add to the counters of tasks with these properties."""
+        values = (account_no, batch_no, project_no, task_type, facts["status"], facts["review"], change)
         self._store.execute(
             "INSERT INTO task_counts (account_no, batch_no, project_no, type, status, review, tasks)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (batch_no, account_no, project_no, type, status, review)"
             " DO UPDATE SET tasks = tasks + excluded.tasks",
-            (account_no, batch_no, project_no, task_type, facts["status"], facts["review"], change),
+            values,
+        )
+        self._store.execute(
+            "INSERT INTO task_blocks (account_no, batch_no, project_no, type, status, review, tasks, block)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (batch_no, account_no, block, project_no, type, status, review)"
+            " DO UPDATE SET tasks = tasks + excluded.tasks",
+            (*values, block),
         )
 
     def remember_key(self, account_no: int, key: str, task_id: str) -> None:

@@ -326,7 +326,7 @@ def test_walking_tasks_with_every_filter_the_client_has(client: ScaleClient) -> 
         project_name=PROJECT,
         batch_name=batch.name,
         task_type=TaskType.ImageAnnotation,
-        task_status=TaskStatus.Completed,
+        status=TaskStatus.Completed,
         review_status=[TaskReviewStatus.Accepted, TaskReviewStatus.Rejected],
         unique_id=[task.as_dict()["unique_id"], "another"],
         completed_after=long_ago,
@@ -393,7 +393,7 @@ def test_a_project_is_created_updated_and_listed(client: ScaleClient) -> None:
     client.update_project(name, patch=True, instruction="Label pallets")
     again = client.get_project(name)
     assert (again.version, again.instruction) == (1, "Label pallets")
-    assert again.param_history[-1]["geometries"] == params["geometries"]
+    assert again.params["geometries"] == params["geometries"]
     assert name in {each.name for each in client.projects()}
     with pytest.raises(ScaleDuplicateResource):
         client.create_project(name, TaskType.ImageAnnotation)
@@ -476,8 +476,8 @@ def test_studio_is_arranged(live: ScaleClient) -> None:
         with pytest.raises(ScaleInvalidRequest):
             make_a_task(live, batch=batch.name)
     email = next(mate.email for mate in live.list_teammates() if mate.role == "labeler")
-    assert project in live.add_studio_assignments([email], [project])[email]
-    assert project in live.list_studio_assignments()[email]
+    assert project in live.add_studio_assignments([email], [project])[email].assigned_projects
+    assert project in live.list_studio_assignments()[email].assigned_projects
     group = live.create_project_group(project, [email], "night shift")
     assert (group.name, group.numWorkers) == ("night shift", 1)
     assert live.update_project_group(project, "night shift", [], []).name == "night shift"
@@ -486,7 +486,7 @@ def test_studio_is_arranged(live: ScaleClient) -> None:
     pending = [batch.name for batch in live.list_studio_batches()]
     assert [batch.name for batch in live.set_studio_batches_priorities(pending[::-1])] == pending[::-1]
     assert [batch.name for batch in live.reset_studio_batches_priorities()] == pending
-    assert project not in live.remove_studio_assignments([email], [project])[email]
+    assert project not in live.remove_studio_assignments([email], [project])[email].assigned_projects
 
 
 def test_live_and_test_worlds_are_separate(client: ScaleClient, live: ScaleClient) -> None:

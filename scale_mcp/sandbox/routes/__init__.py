@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.util import find_spec
 
 from scale_mcp.sandbox.http import Route
 
@@ -12,9 +11,4 @@ RESOURCES = ("tasks", "batches", "projects", "files", "team", "studio", "quality
 
 
 def all_routes() -> list[Route]:
-    found: list[Route] = []
-    for resource in RESOURCES:
-        name = f"scale_mcp.sandbox.routes.{resource}"
-        if find_spec(name) is not None:
-            found += import_module(name).ROUTES
-    return found
+    return [route for name in RESOURCES for route in import_module(f"scale_mcp.sandbox.routes.{name}").ROUTES]
