@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from scale_mcp.sandbox import data, geometry, media
+from scale_mcp.sandbox import data, geometry, street
 
 ROOT = data.PICTURES.parent
 PICTURES, TRUTH = data.PICTURES, ROOT / "truth"
@@ -219,8 +219,8 @@ def webm(packets: list[bytes], size: tuple[int, int], rate: int) -> bytes:
 # -------------------------------------------------------------------------------------------------------------- street
 
 
-def street() -> None:
-    scene = media.street_scene()
+def lidar() -> None:
+    scene = street.street_scene()
     files = [f"street-{number}.json" for number in range(len(scene))]
     for name, (frame, _) in zip(files, scene, strict=True):
         (PICTURES / name).write_text(json.dumps(frame, separators=(",", ":")), encoding="utf-8")
@@ -259,4 +259,4 @@ def street() -> None:
 if __name__ == "__main__":
     receipt()
     pan()
-    street()
+    lidar()

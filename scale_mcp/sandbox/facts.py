@@ -74,7 +74,10 @@ class LidarFrame:
 
 @dataclass(frozen=True)
 class LidarTruth:
+    """Frames in order, None where nothing is known. ``kept``: frames of cuboids that an earlier task answered with."""
+
     frames: tuple[LidarFrame | None, ...]
+    kept: tuple[Mapping[str, Any], ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from scale_mcp.sandbox.facts import (
     Truth,
     VideoTruth,
 )
-from scale_mcp.sandbox.truth_reading import read_response
+from scale_mcp.sandbox.truth_reading import read_json, read_response
 
 __all__ = ["Block", "DocumentTruth", "LidarTruth", "PictureTruth", "Span", "TextTruth", "TrueObject", "Truth"]
 __all__ += ["VideoTruth", "attachment_size", "find_truth"]
@@ -45,8 +45,9 @@ def find_truth(
     """The truth about a task's material, or None.
 
     Looked for in this order: an expected response (of an evaluation or training task, or in the metadata), the shipped
-    data set, then the task's own ``hypothesis`` or ``base_annotations``. ``file_bytes`` gives the bytes behind an
-    attachment's URL, or None; ``task_of`` gives a task by id, for segmentations made from a finished lidar task.
+    data set, then the task's own ``hypothesis`` or ``base_annotations``. ``file_bytes`` gives the bytes behind the URL
+    of an attachment or of a response file, or None; ``task_of`` gives a task by id, for segmentations that build on a
+    finished lidar task.
     """
     params = task.get("params") or {}
     files = _Files(file_bytes)
@@ -57,7 +58,8 @@ def find_truth(
             found = read_response(kind, expected, params, files.read, "expected_response")
             if found is not None:
                 return _with_size(found, params, files)
-    fixture = _fixture(kind, _with_lidar_task(params, task_of), files)
+    earlier = task_of(str(params["lidar_task"])) if task_of and params.get("lidar_task") else None
+    fixture = _built_on(earlier, params, files) if earlier else _fixture(kind, params, files)
     if fixture is not None:
         return fixture
     for name in ("hypothesis", "base_annotations"):
@@ -111,18 +113,20 @@ class _Files:
         return None if content is None else data.known(content)
 
 
-def _with_lidar_task(
-    params: Mapping[str, Any], task_of: Callable[[str], Mapping[str, Any] | None] | None
-) -> Mapping[str, Any]:
-    """The parameters with the frames of the lidar task they build on, where they name one."""
-    earlier = task_of(str(params["lidar_task"])) if task_of and params.get("lidar_task") else None
-    if not earlier:
-        return params
-    frames = (earlier.get("params") or {}).get("attachments") or []
-    chosen = params.get("lidar_task_frames")
-    if isinstance(chosen, list):
-        frames = [frames[number] for number in chosen if isinstance(number, int) and 0 <= number < len(frames)]
-    return {**params, "attachments": frames}
+def _built_on(earlier: Mapping[str, Any], params: Mapping[str, Any], files: _Files) -> Truth | None:
+    """The frames chosen of a finished lidar task, with the cuboids it was answered with."""
+    frames = list(addresses(earlier.get("params") or {}))
+    url = ((earlier.get("response") or {}).get("annotations") or {}).get("url")
+    answered = read_json(files.read(url)) if isinstance(url, str) else None
+    given = params.get("lidar_task_frames")
+    chosen = given if isinstance(given, list) else range(len(frames))
+    numbers = [number for number in chosen if isinstance(number, int) and 0 <= number < len(frames)]
+    scene = _known_scene({"attachments": [frames[number] for number in numbers]}, files)
+    known = scene.lidar.frames if scene and scene.lidar else (None,) * len(numbers)
+    kept = None
+    if isinstance(answered, list):
+        kept = tuple(answered[number] if number < len(answered) else {"cuboids": []} for number in numbers)
+    return Truth("fixture", scene.name if scene else None, lidar=LidarTruth(known, kept)) if numbers else None
 
 
 def _fixture(kind: str, params: Mapping[str, Any], files: _Files) -> Truth | None:

@@ -7,7 +7,6 @@ left over means that there is no truth.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -27,6 +26,7 @@ from scale_mcp.sandbox.facts import (
 )
 from scale_mcp.sandbox.geometry import Shape
 
+LARGEST_NUMBER = 1e7  # pixels or metres; also keeps out infinities and NaN
 FileBytes = Callable[[str], bytes | None]
 GEOMETRY_OF_LEGACY = {
     "annotation": "box",
@@ -77,11 +77,11 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 
 def _numbers(value: Mapping[str, Any], names: Iterable[str]) -> dict[str, float] | None:
-    """These members as finite numbers, None when one is missing or is none."""
+    """These members as sensible numbers, None when one is missing or is none."""
     found: dict[str, float] = {}
     for name in names:
         number = value.get(name)
-        if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+        if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) <= LARGEST_NUMBER:
             return None
         found[name] = number
     return found
@@ -91,7 +91,11 @@ def _content(value: Any, file_bytes: FileBytes) -> Any:
     """The list or object meant: given itself, or as a JSON file behind ``{"url"}``."""
     if not isinstance(value, Mapping) or not isinstance(value.get("url"), str):
         return value
-    content = file_bytes(value["url"])
+    return read_json(file_bytes(value["url"]))
+
+
+def read_json(content: bytes | None) -> Any:
+    """The value in a JSON file, None when there is no file or no JSON in it."""
     try:
         return None if content is None else json.loads(content)
     except (ValueError, RecursionError):

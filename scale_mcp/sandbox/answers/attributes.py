@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from scale_mcp.sandbox import noise as noises
-from scale_mcp.sandbox.answers.ontology import Definition, applies, attribute_definitions, choice_values
+from scale_mcp.sandbox.answers.ontology import Definition, applies, attribute_definitions, choice_values, truthy
 from scale_mcp.sandbox.answers.report import Report
 from scale_mcp.sandbox.facts import folded
 from scale_mcp.sandbox.noise import Noise
@@ -21,8 +21,7 @@ def kind_of(definition: Definition) -> str:
 
 
 def allows_many(definition: Definition) -> bool:
-    value = definition.get("allow_multiple")
-    return value.lower() == "true" if isinstance(value, str) else bool(value)
+    return truthy(definition.get("allow_multiple"))
 
 
 # ------------------------------------------------------------------------------------------------------------ made up

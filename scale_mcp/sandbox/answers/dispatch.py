@@ -44,7 +44,11 @@ FAMILIES: dict[str, Family] = {
 
 
 def test_answer(
-    task: Mapping[str, Any], url: Callable[[str], str], rng: random.Random, *, size: Size | None = None  # noqa: PT028
+    task: Mapping[str, Any],
+    url: Callable[[str], str],
+    rng: random.Random,
+    *,
+    size: Size | None = None,  # noqa: PT028
 ) -> Answer:
     """A fabricated answer, as test mode gives at once: the right shape, fixed coordinates, one annotation per label.
 

@@ -7,7 +7,7 @@ from typing import Any
 from scale_mcp.sandbox import noise as noises
 from scale_mcp.sandbox.answers import picture
 from scale_mcp.sandbox.answers.attributes import TEST_TEXT
-from scale_mcp.sandbox.answers.ontology import choice_values, leaves
+from scale_mcp.sandbox.answers.ontology import choice_values, leaves, truthy
 from scale_mcp.sandbox.answers.paper import Answer, Paper
 from scale_mcp.sandbox.answers.report import Report
 from scale_mcp.sandbox.facts import Truth, folded
@@ -23,10 +23,6 @@ SHAPES = {
 TRANSCRIPT = "This is an example transcript"
 
 
-def _many(value: Any) -> bool:
-    return value.lower() == "true" if isinstance(value, str) else bool(value)
-
-
 def _names(given: Any) -> list[str]:
     """Field names of a transcription: keys of an object, or the items of a list."""
     if isinstance(given, dict):
@@ -39,7 +35,7 @@ def _names(given: Any) -> list[str]:
 
 def fabricate_category(paper: Paper) -> Answer:
     first = choice_values(paper.params.get("categories"))[:1]
-    if _many(paper.params.get("allow_multiple")):
+    if truthy(paper.params.get("allow_multiple")):
         return Answer({"category": first})
     return Answer({"category": first[0] if first else None})
 
@@ -86,7 +82,7 @@ def fabricate_shapes(paper: Paper) -> Answer:
 def label_category(paper: Paper, truth: Truth | None, worker: Worker, report: Report) -> Answer:
     """The category that was expected, or those of the categories that name something in the picture."""
     choices = choice_values(paper.params.get("categories"))
-    many = _many(paper.params.get("allow_multiple"))
+    many = truthy(paper.params.get("allow_multiple"))
     known = (truth.answers or {}).get("category") if truth else None
     wanted = {folded(str(one)) for one in (known if isinstance(known, list) else [known]) if one is not None}
     right = [choice for choice in choices if folded(str(choice)) in wanted]

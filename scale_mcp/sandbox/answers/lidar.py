@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from scale_mcp.sandbox import media
 from scale_mcp.sandbox import noise as noises
+from scale_mcp.sandbox import street
 from scale_mcp.sandbox.answers import attributes
-from scale_mcp.sandbox.answers.ontology import Label, attribute_definitions, leaves
+from scale_mcp.sandbox.answers.ontology import Label, attribute_definitions, leaves, number_of, truthy
 from scale_mcp.sandbox.answers.paper import Answer, Paper
 from scale_mcp.sandbox.answers.report import Report
 from scale_mcp.sandbox.facts import LidarFrame, LidarTruth, TrueObject, Truth
@@ -28,10 +28,6 @@ def _frame_count(params: Mapping[str, Any]) -> int:
     return 1
 
 
-def _truthy(value: Any) -> bool:
-    return value.lower() == "true" if isinstance(value, str) else bool(value)
-
-
 def fabricate(paper: Paper) -> Answer:
     """One fixed cuboid per label, the same in every frame."""
     definitions = attribute_definitions(paper.params)
@@ -44,7 +40,7 @@ def fabricate(paper: Paper) -> Answer:
             "dimensions": {"x": 2, "y": 4, "z": 2},
             "yaw": 0,
         }
-        if _truthy(paper.params.get("pitch_and_roll_enabled")):
+        if truthy(paper.params.get("pitch_and_roll_enabled")):
             cuboid |= {"pitch": 0, "roll": 0}
         cuboid |= {"stationary": False, "camera_used": NO_CAMERA, "numberOfPoints": 0}
         cuboid["distance_to_device"] = round(math.hypot(*cuboid["position"].values()), 2)
@@ -119,7 +115,7 @@ def _cuboids(
 ) -> list[dict[str, Any]]:
     """The cuboids of one frame. ``ids`` and ``said`` carry each object's uuid and label from frame to frame."""
     definitions = attribute_definitions(paper.params)
-    furthest = paper.params.get("max_distance_meters")
+    furthest = number_of(paper.params.get("max_distance_meters"), 0)
     found: list[dict[str, Any]] = []
     truths: dict[str, Mapping[str, Any]] = {}
     for one in frame.objects:
@@ -127,7 +123,7 @@ def _cuboids(
         if asked is None or true_shape is None:
             continue
         distance = math.dist(frame.device, [true_shape["position"][axis] for axis in "xyz"])
-        if isinstance(furthest, int | float) and distance > furthest:
+        if furthest and distance > furthest:
             continue
         if one.key not in ids:
             ids[one.key] = _new_track(paper, one, asked, labels, said, worker, report)
@@ -184,13 +180,13 @@ def _cuboid(
         [drawn["position"][axis] for axis in "xyz"], [float(true_shape["position"][axis]) for axis in "xyz"]
     )
     report.match(uuid, one.key, metres_off=round(off, 3))
-    if _truthy(paper.params.get("pitch_and_roll_enabled")):
+    if truthy(paper.params.get("pitch_and_roll_enabled")):
         drawn |= {"pitch": true_shape.get("pitch", 0), "roll": true_shape.get("roll", 0)}
     made: dict[str, Any] = {"uuid": uuid, "label": name, **drawn}
     made["stationary"] = bool(true_shape.get("stationary", False))
     made["camera_used"] = true_shape.get("camera_used", NO_CAMERA)
     if frame.places:
-        made["numberOfPoints"] = sum(media.inside(place, drawn) for place in frame.places)
+        made["numberOfPoints"] = sum(street.inside(place, drawn) for place in frame.places)
     made["distance_to_device"] = round(math.dist(frame.device, [drawn["position"][axis] for axis in "xyz"]), 2)
     return made
 
@@ -206,9 +202,8 @@ def label_points(paper: Paper, truth: Truth | None, worker: Worker, report: Repo
         frames = counts or [0] * _frame_count(paper.params)
         content = {"objects": [], "point_objects": [[0] * count for count in frames]}
     response = {"point_segmentations": {"url": paper.publish_json(content)}}
-    if paper.params.get("lidar_task"):
-        frames_of_cuboids = _cuboid_frames(paper, known, worker, report)
-        response["annotations"] = {"url": paper.publish_json(frames_of_cuboids)}
+    if known is not None and known.kept is not None:
+        response["annotations"] = {"url": paper.publish_json(known.kept)}
     return Answer(response)
 
 
@@ -260,4 +255,4 @@ def _point_indexes(
 def _beside(place: tuple[float, float, float], one: TrueObject) -> bool:
     """Within the border of a cuboid, on either side of it."""
     shape = one.shapes.get("cuboid3d")
-    return shape is not None and media.inside(place, shape, BORDER) and not media.inside(place, shape, -BORDER)
+    return shape is not None and street.inside(place, shape, BORDER) and not street.inside(place, shape, -BORDER)

@@ -10,6 +10,20 @@ GEOMETRIES = ("box", "polygon", "line", "point", "ellipse", "cuboid")
 Definition = Mapping[str, Any]
 
 
+def number_of(value: Any, default: float) -> float:
+    """A number of 0 … 1e6, the default for anything else. Scale takes numbers written as strings too."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return default
+    return number if 0 <= number <= 1e6 and not isinstance(value, bool) else default
+
+
+def truthy(value: Any) -> bool:
+    """A flag, perhaps written as a string."""
+    return value.lower() == "true" if isinstance(value, str) else bool(value)
+
+
 @dataclass(frozen=True)
 class Label:
     """A label a worker can choose. Only leaves of a nested label can be chosen, and they answer to ``name``."""
@@ -61,15 +75,11 @@ class Wanted:
     labels: tuple[Label, ...]
 
     def number(self, name: str, default: float = 0) -> float:
-        """An option as a number; Scale takes numbers written as strings too."""
-        try:
-            return float(self.options.get(name) or default)
-        except (TypeError, ValueError):
-            return default
+        """An option as a number of 0 … 1e6."""
+        return number_of(self.options.get(name), default)
 
     def flag(self, name: str) -> bool:
-        value = self.options.get(name)
-        return value.lower() == "true" if isinstance(value, str) else bool(value)
+        return truthy(self.options.get(name))
 
 
 def wanted_geometries(params: Mapping[str, Any]) -> list[Wanted]:

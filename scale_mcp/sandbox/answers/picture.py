@@ -51,6 +51,9 @@ FIXED_SHAPES: dict[str, Shape] = {
 }
 
 
+MOST_FIXED_VERTICES = 100
+
+
 def fixed_shape(wanted: Wanted) -> Shape:
     """The fixed coordinates of a geometry, grown to the smallest size the task allows."""
     shape = dict(FIXED_SHAPES[wanted.geometry])
@@ -59,9 +62,9 @@ def fixed_shape(wanted: Wanted) -> Shape:
         shape["height"] = max(shape["height"], int(wanted.number("min_height")))
         if wanted.flag("can_rotate"):
             shape |= {"rotation": 0, "vertices": geometry.vertices(geometry.points_of(shape))}
-    if wanted.geometry == "polygon":
-        while len(shape["vertices"]) < wanted.number("min_vertices"):
-            shape["vertices"] = [*shape["vertices"], {"x": 10, "y": 110 - len(shape["vertices"])}]
+    if wanted.geometry in ("polygon", "line"):
+        missing = min(int(wanted.number("min_vertices")), MOST_FIXED_VERTICES) - len(shape["vertices"])
+        shape["vertices"] = [*shape["vertices"], *({"x": 10, "y": 100 - step} for step in range(missing))]
     return shape
 
 

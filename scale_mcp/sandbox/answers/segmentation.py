@@ -73,7 +73,7 @@ class Segments:
 def fabricate(paper: Paper) -> Answer:
     """Upright stripes of equal width, one per label, whatever the picture shows."""
     labels = segment_labels(paper.params)
-    width, height = paper.size or FABRICATED_SIZE
+    width, height = _drawable(paper.size) or FABRICATED_SIZE
     segments = Segments((width, height))
     for number, label in enumerate(labels):
         left, right = width * number // len(labels), width * (number + 1) // len(labels) - 1
@@ -86,6 +86,11 @@ def fabricate(paper: Paper) -> Answer:
     return _answer(paper, segments, attributes.fabricated_scene(paper.params))
 
 
+def _drawable(size: Size | None) -> Size | None:
+    """The size of the masks to make; None when it is unknown or more than we draw."""
+    return size if size and size[0] * size[1] <= media.LARGEST_MASK else None
+
+
 def _answer(paper: Paper, segments: Segments, scene: Mapping[str, Any]) -> Answer:
     response = segments.response(paper)
     if attribute_definitions(paper.params, of_scene=True):
@@ -95,11 +100,11 @@ def _answer(paper: Paper, segments: Segments, scene: Mapping[str, Any]) -> Answe
 
 def label(paper: Paper, truth: Truth | None, worker: Worker, report: Report) -> Answer:
     known = truth.picture if truth else None
-    size = (known.size if known else None) or paper.size
+    size = _drawable((known.size if known else None) or paper.size)
     if known is None or size is None:
-        if paper.size is None:
-            report.note("mask_size", "unknown")
-        return _answer(paper, Segments(paper.size or UNKNOWN_SIZE), {})
+        if size is None:
+            report.note("mask_size", "unknown, or too large to draw")
+        return _answer(paper, Segments(size or UNKNOWN_SIZE), {})
     report.use_truth()
     segments = Segments(size)
     labels = segment_labels(paper.params)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from scale_mcp.sandbox.answers import attributes, picture
-from scale_mcp.sandbox.answers.ontology import attribute_definitions, leaves
+from scale_mcp.sandbox.answers.ontology import attribute_definitions, leaves, number_of
 from scale_mcp.sandbox.answers.paper import Answer, Paper
 from scale_mcp.sandbox.answers.report import Report
 from scale_mcp.sandbox.facts import Truth, VideoTruth
@@ -17,18 +17,9 @@ MOST_FRAMES = 3_600  # fabricated from a stated duration
 BESIDES_GEOMETRY = ("uuid", "type", "label")
 
 
-def number_of(value: Any, default: float) -> float:
-    """A rate or time as a number; Scale takes numbers written as strings too."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return default
-    return number if 0 <= number < 1e6 else default
-
-
 def annotation_rate(params: Mapping[str, Any]) -> float:
     """Frames per second to annotate, above zero; 1 when the task does not say."""
-    return number_of(params.get("annotation_frame_rate") or params.get("frame_rate"), 1.0) or 1.0
+    return number_of(params.get("annotation_frame_rate"), 0) or number_of(params.get("frame_rate"), 0) or 1.0
 
 
 def video_rate(params: Mapping[str, Any], known: float | None = None) -> float:

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from scale_mcp.sandbox import geometry, media
+from scale_mcp.sandbox import geometry, street
 from scale_mcp.sandbox.facts import (
     Block,
     DocumentTruth,
@@ -209,7 +209,7 @@ def _lidar_frame(path: Path, cuboids: list[dict[str, Any]]) -> LidarFrame:
     objects = _objects(cuboids)
     places = tuple((point["x"], point["y"], point["z"]) for point in frame["points"])
     shapes = [(one.key, one.shapes["cuboid3d"]) for one in objects]
-    points = tuple(next((key for key, cuboid in shapes if media.inside(place, cuboid)), None) for place in places)
+    points = tuple(next((key for key, cuboid in shapes if street.inside(place, cuboid)), None) for place in places)
     device = frame["device_position"]
     return LidarFrame(objects, points, places, (device["x"], device["y"], device["z"]))
 
