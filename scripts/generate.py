@@ -16,7 +16,6 @@ import sys
 import tomllib
 import typing
 from collections.abc import Callable
-from itertools import groupby
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union
@@ -75,13 +74,17 @@ def first_sentence(card: Card) -> str:
     return re.split(r"(?<=[.!?])\s+(?=[A-Z`])", text, maxsplit=1)[0]
 
 
-def by_toolset() -> list[tuple[str, list[Card]]]:
-    return [(name, list(group)) for name, group in groupby(cards().values(), key=lambda card: card.toolset)]
+def by_toolset() -> dict[str, list[Card]]:
+    """The cards by toolset, both in the order of the registry."""
+    groups: dict[str, list[Card]] = {}
+    for card in cards().values():
+        groups.setdefault(card.toolset, []).append(card)
+    return groups
 
 
 def readme(old: str) -> str:
     rows = ["| tool | what it does | risk |", "| --- | --- | --- |"]
-    for toolset, group in by_toolset():
+    for toolset, group in by_toolset().items():
         rows.append(f"| **{toolset}** | | |")
         rows += [
             f"| [`{card.name}`](docs/tools.md#{card.name}) | {first_sentence(card)} | {card.risk} |" for card in group
@@ -101,7 +104,7 @@ def tools_reference(_: str) -> str:
     parts = [GENERATED, "# Tools", "", f"{len(cards())} tools in {len(by_toolset())} toolsets. Risks:", ""]
     parts += [f"- **{risk}**: {meaning}" for risk, meaning in RISKS.items()]
     parts += ["", "`scale-mcp tools --json` prints the complete schemas, nested objects included."]
-    for toolset, group in by_toolset():
+    for toolset, group in by_toolset().items():
         parts += ["", f"## {toolset}"]
         for card in group:
             parts += ["", *tool_section(card)]

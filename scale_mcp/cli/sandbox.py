@@ -132,7 +132,7 @@ def _introduce(options: SandboxOptions, listener: socket.socket) -> None:
         f"  keys          test_… completes tasks at once; live_… hands them to {options.workers} simulated labellers\n"
         f"\n"
         f"  MCP server    SCALE_API_URL={address}/v1 SCALE_API_KEY=live_me scale-mcp serve\n"
-        f"  scaleapi      ScaleClient('live_me', api_instance_url='{address}')\n"
+        f"  scaleapi      ScaleClient('live_me', api_instance_url='{address}/v1')\n"
         f"  curl          curl -u test_me: {address}/v1/projects\n"
         f"  API document  {address}/openapi.json\n"
         f"  admin         {address}/_sandbox/requests (and clock, faults, seed, reset, callbacks)\n"

@@ -159,14 +159,20 @@ async def test_a_completed_task_can_be_audited_called_back_and_its_masks_fetched
     async with world(way) as w:
         await w.test.projects.create("roads", "segmentannotation")
         request = SegmentationRequest.model_validate(
-            {"project": "roads", "attachment": PICTURE, "labels": ["road", "sky"], "allow_unlabeled": True}
+            {
+                "project": "roads",
+                "attachment": PICTURE,
+                "labels": ["road", "sky"],
+                "allow_unlabeled": True,
+                "callback_url": "ada@example.com",
+            }
         )
         task = (await w.test.tasks.create(request)).task
 
         completed = await w.test.tasks.get(task.task_id)
         assert completed.status == "completed"
-        uuid = re.findall(rf"response_url/([\w-]+)|{task.task_id}/([\w-]+)", str(completed.response))[0]
-        async with w.live.tasks.response(task.task_id, uuid[0] or uuid[1]) as file:
+        uuid = re.findall(r"response_url/([\w-]+)", str(completed.response))[0]
+        async with w.live.tasks.response(task.task_id, uuid) as file:
             content = b"".join([chunk async for chunk in file.chunks()])
         assert content
 
@@ -348,7 +354,12 @@ async def test_quality_tasks_audits_and_attempts_can_be_read(way: Way):
 
         await w.test.projects.create("streets", "imageannotation")
         task = (await w.test.tasks.create(picture_task())).task
-        body = {"task_id": task.task_id, "result": "rejected", "feedback_items": [{"type": "missing", "state": "open"}]}
+        body = {
+            "task_id": task.task_id,
+            "result": "rejected",
+            "response_url": f"https://example.com/{task.task_id}",
+            "feedback_items": [{"type": "error", "state": "accepted"}],
+        }
         await w.test.quality.create_fixless_audit(body)
         audits = await w.test.quality.fixless_audits(task_id=task.task_id)
         assert [audit.task_id for audit in audits] == [task.task_id]
