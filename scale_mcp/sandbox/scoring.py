@@ -45,7 +45,7 @@ def _paired(wanted: list[Any], got: list[Any]) -> float:
 
 def _fit(one: Any, other: Any) -> float:
     if not isinstance(one, Mapping) or not isinstance(other, Mapping):
-        return _value(one, other)
+        return float(one == other)  # a choice from a list: there is no nearly right one
     if one.get("label") != other.get("label"):
         return 0.0
     fit = _place(one, other)
