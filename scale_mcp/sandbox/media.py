@@ -116,7 +116,7 @@ class IndexMap:
         cells = self._cells()
         if max(cells, default=0) <= 255:
             table = bytes(values.get(index, 0) for index in range(256))
-            return Image.frombytes("L", self.size, bytes(cells).translate(table))
+            return Image.frombytes("L", self.size, bytes(cells.tolist()).translate(table))
         return Image.frombytes("L", self.size, bytes(values.get(cell, 0) for cell in cells))
 
     def mask(self, index: int) -> Image:
@@ -129,7 +129,7 @@ class IndexMap:
 
         cells = self._cells()
         if max(cells, default=0) <= 255:
-            return Image.frombytes("L", self.size, bytes(cells))
+            return Image.frombytes("L", self.size, bytes(cells.tolist()))
         wide = array("H", (min(cell, 65_535) for cell in cells))
         if sys.byteorder == "big":
             wide.byteswap()
@@ -190,5 +190,5 @@ def _cells_of(image: Image) -> array[int]:
 def _where(cells: array[int], index: int, *, small: bool) -> bytes:
     """255 where a cell has the index; by table, which is a hundred times faster, while indexes fit into a byte."""
     if small:
-        return bytes(cells).translate(bytes(255 if value == index else 0 for value in range(256)))
+        return bytes(cells.tolist()).translate(bytes(255 if value == index else 0 for value in range(256)))
     return bytes(255 if cell == index else 0 for cell in cells)
