@@ -6,12 +6,13 @@ import socket
 import sys
 import tempfile
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from scale_mcp.cli.command import ReadableCommand, new_app
-from scale_mcp.cli.console import Exit, stderr_console, stdout_console, write_json
+from scale_mcp.cli.console import Exit, stderr_console, stdout_console, stop, write_json
 
 if TYPE_CHECKING:
     from mcp.types import Tool
@@ -65,13 +66,20 @@ def demo(
 
 
 class Result:
-    """How the demo went."""
+    """How the demo went. ``trouble`` says what ended it early; it is empty when nothing did."""
 
     def __init__(self, session: Session, tools: list[Tool], receiver: Receiver, seconds: float, trouble: str) -> None:
         self.session, self.tools, self.receiver = session, tools, receiver
         self.seconds, self.trouble = seconds, trouble
         self.record = session.by_tool()
         self.missing = [tool.name for tool in tools if tool.name not in self.record]
+        info = session.client.server_info
+        self.server = {
+            "name": info.name if info else None,
+            "version": info.version if info else None,
+            "protocol": session.client.protocol_version,
+            "tools": len(tools),
+        }
 
     @property
     def ok(self) -> bool:
@@ -80,18 +88,11 @@ class Result:
     def as_json(self) -> dict[str, Any]:
         from scale_mcp.cli.showcase.screen import toolset_of
 
-        client = self.session.client
-        info = client.server_info
         return {
             "ok": self.ok,
             "trouble": self.trouble or None,
             "seconds": round(self.seconds, 3),
-            "server": {
-                "name": info.name if info else None,
-                "version": info.version if info else None,
-                "protocol": client.protocol_version,
-                "tools": len(self.tools),
-            },
+            "server": self.server,
             "callbacks": {"received": len(self.receiver.received), "refused": self.receiver.refused},
             "tools": {
                 tool.name: {
@@ -130,7 +131,7 @@ class Result:
 
 async def _run(screen: Screen) -> Result:
     import anyio
-    from mcp import Client, StdioServerParameters
+    from mcp import Client, MCPError, StdioServerParameters
     from mcp.client.stdio import stdio_client
 
     from scale_mcp.api import ScaleApi
@@ -147,26 +148,37 @@ async def _run(screen: Screen) -> Result:
     program, *arguments = command()
     port = _free_port()
     arguments += ["serve", "--sandbox", "--sandbox-port", str(port), "--upload-root", str(material.folder())]
-    # No environment: the demo is the same for everybody, whatever settings they have.
-    server = StdioServerParameters(command=program, args=[*arguments, "--log-level", "error"])
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
-        async with (
-            listening(SandboxOptions().callback_auth) as receiver,
-            Client(stdio_client(server, errlog=log)) as client,
-            ScaleApi(SANDBOX_KEY, base_url=f"http://127.0.0.1:{port}/v1") as customer,
-        ):
-            session = Session(client, screen)
-            tools = (await client.list_tools()).tools
-            screen.opening(client, len(tools), time.monotonic() - started)
-            try:
-                with anyio.fail_after(LIMIT):
-                    await Demonstration(session, receiver, customer).run()
-            except CallFailed as error:
-                log.seek(0)
-                trouble = "\n".join([str(error), *log.read().splitlines()[1:][-LOG_LINES:]])
-            except TimeoutError:
-                trouble = f"The demo was given up after {LIMIT:.0f} seconds."
-            return Result(session, tools, receiver, time.monotonic() - started, trouble)
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+", encoding="utf-8") as log:
+        arguments += ["--download-root", folder]
+        # No environment: the demo is the same for everybody, whatever settings they have.
+        server = StdioServerParameters(command=program, args=[*arguments, "--log-level", "error"])
+        try:
+            async with (
+                listening(SandboxOptions().callback_auth) as receiver,
+                Client(stdio_client(server, errlog=log)) as client,
+                ScaleApi(SANDBOX_KEY, base_url=f"http://127.0.0.1:{port}/v1") as customer,
+            ):
+                session = Session(client, screen)
+                tools = (await client.list_tools()).tools
+                screen.opening(client, len(tools), time.monotonic() - started)
+                try:
+                    with anyio.fail_after(LIMIT):
+                        await Demonstration(session, receiver, customer, Path(folder)).run()
+                except CallFailed as error:
+                    trouble = f"{error}\n{_end_of(log)}".strip()
+                except TimeoutError:
+                    trouble = f"The demo was given up after {LIMIT:.0f} seconds."
+                except Exception as error:
+                    trouble = f"The demo stumbled over a result it did not expect: {error!r}"
+                return Result(session, tools, receiver, time.monotonic() - started, trouble)
+        except (OSError, MCPError, ExceptionGroup) as error:  # nothing to call yet: the child did not come up
+            shown = " ".join([program, *arguments])
+            stop(Exit.FAILED, f"the server did not start ({error}). It was `{shown}`.\n{_end_of(log)}")
+
+
+def _end_of(log: IO[str]) -> str:
+    log.seek(0)
+    return "\n".join(log.read().splitlines()[1:][-LOG_LINES:])  # its first line is where the sandbox listens
 
 
 def _free_port() -> int:

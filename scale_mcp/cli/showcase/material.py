@@ -16,28 +16,33 @@ def folder() -> Path:
 
 def fit_for(task_type: str, most: int = 1) -> list[Picture]:
     """Items whose truth can answer tasks of this type."""
-    return [item for item in catalog() if task_type in item.tasks][:most]
+    return [one for one in catalog() if task_type in one.tasks][:most]
 
 
-def parameters(item: Picture, task_type: str) -> dict[str, Any]:
+def item(name: str) -> Picture:
+    """The item of this name."""
+    return next(one for one in catalog() if one.name == name)
+
+
+def parameters(of: Picture, task_type: str) -> dict[str, Any]:
     """The parameters of such a task, without its attachment."""
-    return dict(item.tasks[task_type])
+    return dict(of.tasks[task_type])
 
 
 def files(items: Iterable[Picture]) -> list[Path]:
     """The files of some items, each once."""
-    return list(dict.fromkeys(path for item in items for path in item.paths))
+    return list(dict.fromkeys(path for one in items for path in one.paths))
 
 
-def true_boxes(item: Picture) -> list[dict[str, Any]]:
+def true_boxes(of: Picture) -> list[dict[str, Any]]:
     """The true boxes of a picture's objects, in Scale's fields."""
-    truth = item.truth.picture
+    truth = of.truth.picture
     return [dict(one.shapes["box"]) for one in (truth.objects if truth else ()) if "box" in one.shapes]
 
 
-def labels_of(item: Picture) -> list[str]:
+def labels_of(of: Picture) -> list[str]:
     """What an image annotation task about this picture asks for, subchoices in place of their group."""
-    geometries = parameters(item, "imageannotation")["geometries"]
+    geometries = parameters(of, "imageannotation")["geometries"]
     asked = [label for shape in geometries.values() for label in shape["objects_to_annotate"]]
     names = [
         name

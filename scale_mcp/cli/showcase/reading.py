@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -51,12 +52,26 @@ def outlines(annotations: Iterable[Mapping[str, Any]]) -> list[Outline]:
     for one in annotations:
         colour = colours.setdefault(str(one.get("label")), COLOURS[len(colours) % len(COLOURS)])
         corners = one.get("vertices")
-        if isinstance(corners, list) and one.get("type") in ("polygon", "line"):
-            drawn.append(([(float(corner["x"]), float(corner["y"])) for corner in corners], colour))
+        if isinstance(corners, list):
+            points = [(float(corner["x"]), float(corner["y"])) for corner in corners]
+            drawn.append((_ellipse(points) if one.get("type") == "ellipse" else points, colour))
         elif box := box_of(one):
             left, top, right, bottom = box
             drawn.append(([(left, top), (right, top), (right, bottom), (left, bottom)], colour))
     return drawn
+
+
+def _ellipse(ends: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """An ellipse as a line, from the four ends of its axes."""
+    if len(ends) != 4:
+        return ends
+    x, y = (sum(values) / 4 for values in zip(*ends, strict=True))
+    (ax, ay), (bx, by) = ends[0], ends[1]
+    turns = [2 * math.pi * step / 48 for step in range(48)]
+    return [
+        (x + (ax - x) * math.cos(t) + (bx - x) * math.sin(t), y + (ay - y) * math.cos(t) + (by - y) * math.sin(t))
+        for t in turns
+    ]
 
 
 def overlap(one: Box, other: Box) -> float:

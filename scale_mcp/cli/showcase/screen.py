@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scale_mcp.cli.console import say
 
@@ -13,10 +13,19 @@ if TYPE_CHECKING:
     from mcp.types import Tool
     from rich.console import Console, RenderableType
 
+    from scale_mcp.cli.showcase.reading import Outline
     from scale_mcp.cli.showcase.session import Line
 
-TOOL_WIDTH = 42  # of the tool's name with its count
-PICTURE_WIDTH = 72  # cells
+TOOL_WIDTH = 44  # of the tool's name with its count
+WIDEST = 100  # characters for all pictures of a row
+DETAIL = 4  # how much finer shapes are drawn than shown
+
+
+class Picture(NamedTuple):
+    """A picture, and what to draw over it: outlines in its pixels, with their colours."""
+
+    content: bytes
+    shapes: Sequence[Outline] = ()
 
 
 def milliseconds(seconds: float) -> str:
@@ -51,7 +60,7 @@ class Nowhere:
     def working(self, text: str, done: int, total: int) -> None:
         pass
 
-    def picture(self, content: bytes, caption: str, shapes: Sequence[Any] = ()) -> None:
+    def pictures(self, pictures: Sequence[Picture], caption: str) -> None:
         pass
 
 
@@ -117,37 +126,43 @@ class Terminal(Nowhere):
             self._status.stop()
             self._status = None
 
-    def picture(self, content: bytes, caption: str, shapes: Sequence[Any] = ()) -> None:
+    def pictures(self, pictures: Sequence[Picture], caption: str) -> None:
         if not self._pictures or self._console.color_system not in ("truecolor", "256"):
             return
         from rich.padding import Padding
 
-        width = min(PICTURE_WIDTH, self._console.width - 8)
-        self._console.print(Padding(half_blocks(content, width, shapes), (1, 0, 0, 5)))
-        self._console.print(f"     [dim]{caption}[/dim]\n")
+        width = min(WIDEST, self._console.width - 8)
+        self._console.print(Padding(half_blocks(pictures, width), (1, 0, 0, 5)))
+        self._console.print(f"     [dim]{caption}[/dim]")
 
 
-def half_blocks(content: bytes, width: int, shapes: Sequence[Any] = ()) -> RenderableType:
-    """A picture in characters, two pixels each. ``shapes`` are (points, colour), drawn over it in picture pixels."""
+def half_blocks(pictures: Sequence[Picture], width: int) -> RenderableType:
+    """Pictures side by side in ``width`` characters, two pixels in each."""
     from PIL import Image, ImageDraw
     from rich.segment import Segment, Segments
     from rich.style import Style
 
-    picture = Image.open(io.BytesIO(content)).convert("RGB")
-    scale = width / picture.width
-    height = max(2, round(picture.height * scale) // 2 * 2)
-    small = picture.resize((width, height), Image.Resampling.LANCZOS)
-    draw = ImageDraw.Draw(small)
-    for points, colour in shapes:
-        outline = [(x * scale, y * height / picture.height) for x, y in points]
-        draw.line([*outline, outline[0]], fill=colour, width=1)
-    pixels = small.tobytes()
-    row = 3 * width  # bytes
+    each = (width - 2 * (len(pictures) - 1)) // len(pictures)
+    small = []
+    for picture in pictures:
+        image = Image.open(io.BytesIO(picture.content)).convert("RGB")
+        scale = each / image.width
+        large = image.resize((each * DETAIL, round(image.height * scale) * DETAIL))
+        draw = ImageDraw.Draw(large)
+        for points, colour in picture.shapes:
+            outline = [(x * scale * DETAIL, y * scale * DETAIL) for x, y in points]
+            draw.line([*outline, outline[0]], fill=colour, width=DETAIL)
+        small.append(large.resize((each, large.height // DETAIL), Image.Resampling.LANCZOS))
+    height = max(image.height for image in small) // 2 * 2
     segments = []
-    for start in range(0, height * row, 2 * row):
-        for upper in range(start, start + row, 3):
-            colours = (pixels[at : at + 3].hex() for at in (upper, upper + row))
-            segments.append(Segment("▀", Style.parse("#{} on #{}".format(*colours))))
+    for y in range(0, height, 2):
+        for number, image in enumerate(small):
+            if number:
+                segments.append(Segment("  "))
+            pixels = image.crop((0, y, each, y + 2)).tobytes()
+            for x in range(0, 3 * each, 3):
+                upper, lower = (pixels[at : at + 3].hex() for at in (x, x + 3 * each))
+                segments.append(Segment("▀", Style.parse(f"#{upper} on #{lower}")))
         segments.append(Segment.line())
     return Segments(segments)
 

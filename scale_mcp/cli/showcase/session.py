@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from mcp import Client
 
+    from scale_mcp.cli.showcase.screen import Picture
+
 Json = dict[str, Any]
 Note = str | Callable[[Json], str]
 
@@ -46,7 +48,7 @@ class Screen(Protocol):
 
     def working(self, text: str, done: int, total: int) -> None: ...
 
-    def picture(self, content: bytes, caption: str, shapes: Sequence[Any] = ()) -> None: ...
+    def pictures(self, pictures: Sequence[Picture], caption: str) -> None: ...
 
 
 @dataclass
@@ -125,8 +127,8 @@ class Session:
             line.calls += 1
             line.seconds += time.monotonic() - started
         if answer.is_error:
-            line.ok = False
-            line.note = " ".join(block.text for block in answer.content if block.type == "text")
+            said = " ".join(block.text for block in answer.content if block.type == "text")
+            line.ok, line.note = False, " ".join(said.split()).removeprefix(f"{line.tool}: ")
             raise CallFailed(f"{line.tool}: {line.note}")
         return dict(answer.structured_content or {})
 

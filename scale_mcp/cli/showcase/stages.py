@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from scale_mcp.cli.showcase import material
 from scale_mcp.cli.showcase.reading import agreement, all_answered, annotations_of, outlines, uuids
+from scale_mcp.cli.showcase.screen import Picture
 from scale_mcp.cli.showcase.session import CallFailed, Json, Session
 
 if TYPE_CHECKING:
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
 
     from scale_mcp.api import ScaleApi
     from scale_mcp.cli.showcase.receiver import Receiver
-    from scale_mcp.sandbox.data import Picture
+    from scale_mcp.sandbox.data import Picture as Item
 
 PATIENCE = 60.0  # seconds for the workforce; it needs two or three
+MEASURED, SHOWN = "coins", "coffee"  # items: the one compared with its truth, the one shown
+MASK = "mask.png"
 ADA = "ada.lovelace@example.com"
 RAPID = {  # project → task type; one batch each
     "scenes": "imageannotation",
@@ -37,18 +40,15 @@ CREATE = {
     "lidarannotation": "create_lidar_annotation_task",
     "lidarsegmentation": "create_lidar_segmentation_task",
 }
-MOST = {
-    "imageannotation": 3,
-    "segmentannotation": 2,
-    "textcollection": 3,
-}  # tasks of a type, where the data set has more than one
+# Tasks of a type, where the data set has material for more than one.
+MOST = {"imageannotation": 4, "segmentannotation": 3, "textcollection": 3}
 
 
 class Demonstration:
-    """One run. ``sandbox`` is the customer's own access to the API, for what has no tool."""
+    """One run. ``sandbox`` is the customer's own access to the API, for what has no tool; ``downloads`` a folder."""
 
-    def __init__(self, session: Session, receiver: Receiver, sandbox: ScaleApi) -> None:
-        self._session, self._receiver, self._sandbox = session, receiver, sandbox
+    def __init__(self, session: Session, receiver: Receiver, sandbox: ScaleApi, downloads: Path) -> None:
+        self._session, self._receiver, self._sandbox, self._downloads = session, receiver, sandbox, downloads
         self._call, self._each, self._begin = session.call, session.each, session.begin
         self._pause = partial(receiver.news, 0.1)
         self._items = {kind: material.fit_for(kind, MOST.get(kind, 1)) for kind in CREATE}
@@ -112,9 +112,9 @@ class Demonstration:
             wanted = [{**self.task(kind, item), **places.get(kind, {})} for item in self._items[kind]]
             titles = ", ".join(item.name for item in self._items[kind])
             self._tasks[kind] = await self._each(tool, titles, wanted)
-        await self._call("list_tasks", lambda got: f"{got['total']} tasks, all pending", status="pending")
+        await self._call("list_tasks", lambda got: f"{got['total']} with the tag demo", tags=["demo"])
 
-    def task(self, kind: str, item: Picture) -> Json:
+    def task(self, kind: str, item: Item) -> Json:
         """The arguments of a task of this type about this item."""
         asked: Json = {**material.parameters(item, kind), "callback_url": self._receiver.url, "tags": ["demo"]}
         asked["unique_id"] = f"demo/{kind}/{item.name}"
@@ -188,20 +188,29 @@ class Demonstration:
         for kind in ("segmentannotation", "videoannotation", "lidarannotation", "lidarsegmentation"):
             task = self._tasks[kind][0]
             await self._call("get_task_response", fetched, task_id=task["task_id"], uuid=uuids(task["response"])[0])
-        self._show_pictures()
-
-    def _show_pictures(self) -> None:
-        item, task = self._items["imageannotation"][0], self._tasks["imageannotation"][0]
-        given = annotations_of(task["response"])
-        found, wanted, overlap = agreement(given, material.true_boxes(item))
-        self._session.screen.remark(
-            f"{item.name}, against the truth checked by hand: {found} of {wanted} found, mean overlap {overlap:.2f}"
+        mask = self._about(SHOWN, "segmentannotation")
+        combined = uuids(mask["response"]["annotations"]["combined"]["image"])[0]
+        await self._call(
+            "get_task_response", "all classes in one picture", task_id=mask["task_id"], uuid=combined, save_as=MASK
         )
-        self._session.screen.picture(item.content(), f"{item.title}, as labelled", outlines(given))
+        boxes = annotations_of(self._about(MEASURED, "imageannotation")["response"])
+        found, wanted, overlap = agreement(boxes, material.true_boxes(material.item(MEASURED)))
+        self._session.screen.remark(
+            f"{MEASURED}, against the truth checked by hand: {found} of {wanted} found, mean overlap {overlap:.2f}"
+        )
+        shown = material.item(SHOWN)
+        outlined = outlines(annotations_of(self._about(SHOWN, "imageannotation")["response"]))
+        pictures = [Picture(shown.content(), outlined), Picture((self._downloads / MASK).read_bytes())]
+        self._session.screen.pictures(pictures, f"{shown.title}: outlined by one labeler, painted by another")
+
+    def _about(self, name: str, kind: str) -> Json:
+        """The task of this type about the item of this name."""
+        names = [item.name for item in self._items[kind]]
+        return self._tasks[kind][names.index(name)]
 
     async def check_quality(self) -> None:
         self._begin("Check the quality", "audits of what was done, and a task whose answer is known")
-        item, task = self._items["imageannotation"][0], self._tasks["imageannotation"][0]
+        item, task = material.item(MEASURED), self._about(MEASURED, "imageannotation")
         # What a reviewer does in the dashboard: not an agent's business, so there is no tool for it.
         await self._sandbox.quality.create_fixless_audit(
             {
@@ -238,7 +247,7 @@ class Demonstration:
     async def run_a_studio(self) -> None:
         self._begin("Run a Studio", "your own labelers, what they may work on, and in which order")
         await self._call("invite_team_member", f"{short(ADA)} gets an e-mail", emails=[ADA], team_role="labeler")
-        team = await self._call("list_teammates", lambda got: f"{len(got['docs'])} people", limit=100)
+        team = await self._call("list_teammates", lambda got: f"{got['total']} people")
         one, other = [mate["email"] for mate in team["docs"] if mate["role"] == "labeler"][:2]
         await self._call("set_teammate_role", f"{short(other)} is a manager now", emails=[other], team_role="manager")
         await self._call(
@@ -260,7 +269,7 @@ def batch(project: str) -> str:
     return f"{project}-1"
 
 
-def collected(item: Picture, url: str) -> Json:
+def collected(item: Item, url: str) -> Json:
     """An attachment of a text collection: texts go inline, everything else by URL."""
     if item.kind == "text":
         return {"type": "text", "content": item.text()}
