@@ -1,7 +1,7 @@
 """Run the demo in a terminal of our own and draw what a person sees as docs/session.svg.
 
-The terminal is emulated, so that bars and spinners leave only what remains of them. The picture keeps the head of the
-session and its end: what lies between is the same again for other task types.
+The terminal is emulated, so that bars and spinners leave only what remains of them. The picture keeps the stages that
+show the life cycle; the others, and the closing table, are what `make demo` is for.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rich.text import Text
 
 ROOT = Path(__file__).resolve().parent.parent
 COLUMNS, ROWS = 112, 2000  # so many rows that nothing scrolls away
-HEAD, TAIL = 58, 14
+LEFT_OUT = (("4  ", "5  "), ("7  ", r"\d+ of \d+ tools"))  # from the line that begins so, up to the one that begins so
 
 
 def run_demo() -> list[list[Char]]:
@@ -85,16 +85,20 @@ def colour(name: str) -> str | None:
     return {"brown": "yellow", "brightbrown": "bright_yellow"}.get(name, re.sub(r"^bright", "bright_", name))
 
 
+def shortened(lines: list[list[Char]]) -> list[Text]:
+    texts, shown, start = [plain(line) for line in lines], [], 0
+    for first, last in LEFT_OUT:
+        begin = next(number for number, text in enumerate(texts) if re.match(first, text))
+        end = next(number for number, text in enumerate(texts) if number > begin and re.match(last, text))
+        shown += [*map(styled, lines[start:begin]), Text(f"   … {end - begin} more lines …", style="dim"), Text()]
+        start = end
+    return shown + [styled(line) for line in lines[start:]]
+
+
 def main() -> None:
-    lines = run_demo()
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), color_system="truecolor")
     console.print(Text("$ make demo", style="bold"))
-    if len(lines) <= HEAD + TAIL:
-        shown = [styled(line) for line in lines]
-    else:
-        left_out = Text(f"   … {len(lines) - HEAD - TAIL} more lines …", style="dim")
-        shown = [*map(styled, lines[:HEAD]), Text(), left_out, Text(), *map(styled, lines[-TAIL:])]
-    for line in shown:
+    for line in shortened(run_demo()):
         console.print(line, no_wrap=True, crop=True)
     (ROOT / "docs" / "session.svg").write_text(without_fonts(console.export_svg(title="scale-mcp")), encoding="utf-8")
 

@@ -5,11 +5,13 @@ server.json      the version
 README.md        the tools table, between its markers
 docs/tools.md    every tool: parameters, risk, what it sends
 docs/settings.md every setting: flag, variable, default
+docs/fingerprints.json a digest of each tool's definition
 docs/sandbox.md  its faults, admin routes and decisions, between markers
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import sys
@@ -20,6 +22,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union
 
+from scale_mcp.cli.definitions import definition, first_sentence
 from scale_mcp.cli.options import ENVIRONMENT_ONLY
 from scale_mcp.sandbox import decisions, faults
 from scale_mcp.sandbox.routes import admin
@@ -69,9 +72,13 @@ def registry_entry(old: str) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-def first_sentence(card: Card) -> str:
-    text = " ".join(card.description.split())
-    return re.split(r"(?<=[.!?])\s+(?=[A-Z`])", text, maxsplit=1)[0]
+def fingerprints(_: str) -> str:
+    """A digest of every tool as hosts see it, so that a changed definition shows in a review by its name."""
+    digests = {
+        name: hashlib.sha256(json.dumps(definition(card), sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+        for name, card in cards().items()
+    }
+    return json.dumps(digests, indent=2) + "\n"
 
 
 def by_toolset() -> dict[str, list[Card]]:
@@ -219,6 +226,7 @@ def sandbox_guide(old: str) -> str:
 
 
 TARGETS: dict[str, Callable[[str], str]] = {
+    "docs/fingerprints.json": fingerprints,
     "manifest.json": manifest,
     "server.json": registry_entry,
     "README.md": readme,
