@@ -87,7 +87,7 @@ SHAPES: dict[str, Shape] = {
         errors=(400,),
     ),
     "get_batch": Shape("Batch", errors=(404,)),
-    "get_batch_status": Shape("BatchStatus", errors=(404,)),
+    "get_batch_status": Shape("BatchProgress", errors=(404,)),
     "finalize_batch": Shape("Batch", errors=(400, 404)),
     "prioritize_batch": Shape("any", body=fields("priority* integer"), errors=(400, 404)),
     "set_batch_metadata": Shape("Batch", body=OPEN_OBJECT, needs_body=False, errors=(400, 404)),
@@ -208,10 +208,16 @@ def _operations(route: Route) -> Iterator[tuple[str, dict[str, Any]]]:
         return
     types, more = TYPED[route.name]
     for task_type in types:
-        body = record(*PARAMETERS.get(task_type, ()), *more, *COMMON)
+        body = record(*PARAMETERS.get(task_type, ()), *more, *COMMON, about=_needed(task_type))
         name = route.name.replace("task", f"{task_type}_task")
         path = route.template.replace("{task_type}", task_type)
         yield path, _operation(route, path, shape, body, name)
+
+
+def _needed(task_type: str) -> str:
+    """What a task of this type cannot do without, in words: a schema cannot know what the project supplies."""
+    needs = [need if isinstance(need, str) else " or ".join(need) for need in TASK_TYPES[task_type].required]
+    return f"Needed, here or in the project's params: {', '.join(needs)}." if needs else ""
 
 
 def _operation(route: Route, path: str, shape: Shape, body: Schema | None, name: str) -> dict[str, Any]:

@@ -66,14 +66,14 @@ COMMON = (
     "project_version integer",
 )
 
-IMAGE = ("attachment* string", "attachment_type string", "annotation_attributes object", "hypothesis object")
-LEGACY_IMAGE = ("attachment* string", "attachment_type string", "objects_to_annotate* Label[]", "with_labels boolean")
+IMAGE = ("attachment string", "attachment_type string", "annotation_attributes object", "hypothesis object")
+LEGACY_IMAGE = ("attachment string", "attachment_type string", "objects_to_annotate Label[]", "with_labels boolean")
 
-# Parameters by task type, as far as they are known. Required ones may also come from the project.
+# Parameters by task type, as far as they are known. None is required here: any may come from the project instead.
 PARAMETERS: dict[str, tuple[str, ...]] = {
     "imageannotation": (
         *IMAGE,
-        "geometries* object",
+        "geometries object",
         "links object",
         "context_attachments object[]",
         "padding integer",
@@ -85,12 +85,12 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
         "can_edit_base_annotation_labels boolean",
         "can_delete_base_annotations boolean",
     ),
-    "segmentannotation": (*IMAGE, "labels* Label[]", "allow_unlabeled boolean", "instance_labels string[]"),
+    "segmentannotation": (*IMAGE, "labels Label[]", "allow_unlabeled boolean", "instance_labels string[]"),
     "videoannotation": (
         "attachment string",
         "attachments string[]",
         "attachment_type string",
-        "geometries* object",
+        "geometries object",
         "annotation_attributes object",
         "events_to_annotate Label[]",
         "frame_rate number",
@@ -103,7 +103,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
         "attachment string",
         "attachments string[]",
         "attachment_type string",
-        "geometries* object",
+        "geometries object",
         "annotation_attributes object",
         "events_to_annotate Label[]",
         "frame_rate number",
@@ -112,9 +112,9 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
         "hypothesis object",
     ),
     "lidarannotation": (
-        "attachments* string[]",
-        "attachment_type* string",
-        "labels* Label[]",
+        "attachments string[]",
+        "attachment_type string",
+        "labels Label[]",
         "meters_per_unit number",
         "max_distance_meters number",
         "annotation_attributes object",
@@ -124,42 +124,42 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "lidarsegmentation": (
         "attachments string[]",
         "attachment_type string",
-        "labels* Label[]",
+        "labels Label[]",
         "lidar_task string",
         "lidar_task_frames integer[]",
     ),
-    "lidartopdown": ("attachment string", "attachments string[]", "geometries* object"),
+    "lidartopdown": ("attachment string", "attachments string[]", "geometries object"),
     "documenttranscription": (
         "attachment string",
         "attachments string[]",
-        "features* object[]",
+        "features object[]",
         "hypothesis object",
     ),
     "namedentityrecognition": (
-        "text* string",
-        "labels* EntityLabel[]",
+        "text string",
+        "labels EntityLabel[]",
         "relationships object[]",
         "global_attributes object",
         "hypothesis object",
     ),
     "textcollection": (
-        "attachments* object[]",
-        "fields* object[]",
+        "attachments object[]",
+        "fields object[]",
         "title string",
         "description string",
         "responses_required integer",
         "hypothesis object",
     ),
     "categorization": (
-        "attachment* string",
+        "attachment string",
         "attachment_type string",
-        "categories* string[]",
+        "categories string[]",
         "allow_multiple boolean",
     ),
-    "comparison": ("attachments* string[]", "attachment_type string", "choices* string[]"),
-    "transcription": ("attachment* string", "attachment_type string", "fields object", "repeatable_fields object"),
-    "datacollection": ("attachment* string", "attachment_type string", "fields* object"),
-    "audiotranscription": ("attachment* string", "attachment_type string", "verbatim boolean"),
+    "comparison": ("attachments string[]", "attachment_type string", "choices string[]"),
+    "transcription": ("attachment string", "attachment_type string", "fields object", "repeatable_fields object"),
+    "datacollection": ("attachment string", "attachment_type string", "fields object"),
+    "audiotranscription": ("attachment string", "attachment_type string", "verbatim boolean"),
     "annotation": (*LEGACY_IMAGE, "min_width integer", "min_height integer"),
     "polygonannotation": LEGACY_IMAGE,
     "lineannotation": (*LEGACY_IMAGE, "splines boolean"),
@@ -168,15 +168,12 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
 }
 COMPONENTS: dict[str, Schema] = {
     "Error": record("status_code* integer", "error* string", about="Every refusal."),
-    "Label": {
-        "description": "A label, or a choice with nested labels: then only leaves are returned.",
-        "oneOf": [
-            {"type": "string"},
-            record(
-                "choice* string", "display string", "description string", "subchoices Label[]", "instance_label boolean"
-            ),
-        ],
-    },
+    "Choice": record(
+        *("choice* string", "display string", "description string", "instance_label boolean"),
+        "subchoices any[]",
+        about="A label with more to say. Subchoices are labels again; then only leaves are returned.",
+    ),
+    "Label": {"oneOf": [type_of("string"), type_of("Choice")], "description": "A label, plain or with its choices."},
     "EntityLabel": record("name* string", "description string", "display_name string", "children EntityLabel[]"),
     "Audit": record(
         "audited_by string", "audited_at time", "audit_time_secs number", "audit_result string", "comments string"
@@ -226,7 +223,7 @@ COMPONENTS: dict[str, Schema] = {
     "BatchPage": record(
         "docs* Batch[]", "totalDocs* integer", "limit* integer", "offset* integer", "has_more* boolean"
     ),
-    "BatchStatus": record(
+    "BatchProgress": record(
         "status* staging|in_progress|completed",
         "pending integer",
         "completed integer",

@@ -6,13 +6,12 @@ sandbox's public address) and from no foreign origin; files and the data set, wh
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from scale_mcp.sandbox import data, openapi, seeding, uploads
+from scale_mcp.sandbox import data, openapi, reports, seeding, uploads
 from scale_mcp.sandbox.accounts import Account, account_for
 from scale_mcp.sandbox.clock import from_iso
 from scale_mcp.sandbox.faults import KINDS
@@ -186,100 +185,27 @@ async def clear_requests(request: Request) -> Reply:
     return Reply({"total": 0, "by_operation": {}, "requests": []})
 
 
-def _newest(request: Request, sql: str) -> list[Any]:
-    """The newest rows of a query, oldest first: ``?limit=`` of them (100), of one ``?key=`` when it is given."""
-    limit = request.integer("limit", 100, 1, 10_000)
+def _asked(request: Request) -> tuple[str | None, int]:
+    """Whose (``?key=``; everybody's without) and how many (``?limit=``, 100)."""
     key = request.one("key")
-    wanted = _account(request, key).id if key else None
-    rows = request.sandbox.store.query(sql, {"account": wanted, "limit": limit})
-    return rows[::-1]
+    return (_account(request, key).id if key else None), request.integer("limit", 100, 1, 10_000)
 
 
 async def show_callbacks(request: Request) -> Reply:
     """``GET /_sandbox/callbacks``: every attempt to deliver one, with what became of it."""
-    rows = _newest(
-        request,
-        "SELECT a.*, d.event, d.url, d.state, t.task_id, b.name AS batch, c.id AS account FROM callback_attempts a"
-        " JOIN deliveries d ON d.id = a.delivery_id JOIN accounts c ON c.no = a.account_no"
-        " LEFT JOIN tasks t ON t.seq = d.task_seq LEFT JOIN batches b ON b.no = d.batch_no"
-        " WHERE :account IS NULL OR c.id = :account ORDER BY a.id DESC LIMIT :limit",
-    )
-    attempts = [
-        {
-            "at": request.sandbox.clock.iso(row["at"]),
-            "event": row["event"],
-            "url": row["url"],
-            "task_id": row["task_id"],
-            "batch": row["batch"],
-            "status": row["status"],
-            "error": row["error"],
-            "delivered": bool(row["delivered"]),
-            "skipped": bool(row["skipped"]),
-            "delivery": row["delivery_id"],
-            "state": row["state"],
-            "key": row["account"],
-        }
-        for row in rows
-    ]
-    return Reply({"attempts": attempts})
+    return Reply({"attempts": reports.callbacks(request.sandbox, *_asked(request))})
 
 
 async def show_outbox(request: Request) -> Reply:
     """``GET /_sandbox/outbox``: callbacks to e-mail addresses, which are kept instead of mailed."""
-    rows = _newest(
-        request,
-        "SELECT o.*, c.id AS account FROM outbox o JOIN accounts c ON c.no = o.account_no"
-        " WHERE :account IS NULL OR c.id = :account ORDER BY o.id DESC LIMIT :limit",
-    )
-    mails = [
-        {
-            "at": request.sandbox.clock.iso(row["at"]),
-            "from": row["sender"],
-            "to": row["recipient"],
-            "subject": row["subject"],
-            "body": json.loads(row["body"]),
-            "key": row["account"],
-        }
-        for row in rows
-    ]
-    return Reply({"mails": mails})
+    return Reply({"mails": reports.outbox(request.sandbox, *_asked(request))})
 
 
 async def show_workforce(request: Request) -> Reply:
     """``GET /_sandbox/workforce``: the workers, what each is at, and the noise in the newest answers."""
-    sandbox = request.sandbox
-    at_work = {
-        (row["worker"]): {"task_id": row["task_id"], "since": sandbox.clock.iso(row["started_at"])}
-        for row in sandbox.store.query(
-            "SELECT a.worker, a.started_at, t.task_id FROM assignments a JOIN tasks t ON t.seq = a.task_seq"
-        )
-    }
-    workers = [
-        {
-            "email": worker.email,
-            "skill": worker.skill,
-            "speed": worker.speed,
-            "accuracy": worker.accuracy,
-            "noise": worker.noise.stated(),
-            "at_work": at_work.get(worker.email),
-        }
-        for worker in sandbox.engine.workers
-    ]
-    rows = _newest(
-        request,
-        "SELECT t.task_id, t.type, t.document, c.id AS account FROM tasks t JOIN accounts c ON c.no = t.account_no"
-        " WHERE t.completed_ms IS NOT NULL AND (:account IS NULL OR c.id = :account) ORDER BY t.seq DESC LIMIT :limit",
-    )
-    answers = [
-        {
-            "task_id": row["task_id"],
-            "type": row["type"],
-            "key": row["account"],
-            "simulation": json.loads(row["document"]).get("simulation"),
-        }
-        for row in rows
-    ]
-    return Reply({"seed": sandbox.options.seed, "workers": workers, "answers": answers})
+    answers = reports.answers(request.sandbox, *_asked(request))
+    workers = reports.workers(request.sandbox)
+    return Reply({"seed": request.sandbox.options.seed, "workers": workers, "answers": answers})
 
 
 # ------------------------------------------------------------------------------------------------- files, open to all
