@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from scale_mcp.api.errors import ScaleError, UnexpectedAnswer, error_for_status
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LONGEST_MESSAGE = 20_000  # bytes of an error's body that are looked at
-REQUEST_ID_HEADERS = ("x-request-id", "x-amzn-requestid", "x-amz-request-id", "cf-ray")
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Answer:
     """A whole answer in memory."""
 
     status: int
-    content: bytes
+    content: bytes = field(repr=False)
     is_html: bool
     retry_after: float | None
     request_id: str | None
@@ -81,7 +80,7 @@ def error_of(answer: Answer, scrub: Callable[[str], str]) -> ScaleError:
         answer.status,
         scrub(message) if message else None,
         retry_after=answer.retry_after,
-        request_id=scrub(answer.request_id) if answer.request_id else None,
+        request_id=answer.request_id,
     )
 
 
@@ -107,11 +106,3 @@ def redirect_target(response: httpx2.Response) -> httpx2.URL | None:
     except (httpx2.InvalidURL, ValueError):
         pass
     raise UnexpectedAnswer("The API address redirected to something that is no address.", in_doubt=True)
-
-
-def request_id(response: httpx2.Response) -> str | None:
-    """Scale's id of a request, for support."""
-    for name in REQUEST_ID_HEADERS:
-        if value := response.headers.get(name):
-            return one_line(value, 100)
-    return None

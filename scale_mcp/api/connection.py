@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import ipaddress
 import re
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NoReturn
 from urllib.parse import urlsplit
 
 from scale_mcp.api.errors import RefusedBeforeSending
@@ -30,6 +30,9 @@ class _Key:
 
     def __repr__(self) -> str:
         return REDACTED
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an API key is not to be written down")
 
 
 class Connection:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from scale_mcp.api import trace
-from scale_mcp.api.answers import Answer, request_id
+from scale_mcp.api.answers import Answer
 from scale_mcp.api.connection import Connection
 from scale_mcp.api.errors import ConnectionFailed, RefusedBeforeSending, ScaleError, UnexpectedAnswer
 from scale_mcp.api.operation import Operation
@@ -18,6 +18,9 @@ from scale_mcp.text import one_line
 
 if TYPE_CHECKING:
     import httpx2
+
+
+REQUEST_ID_HEADERS = ("x-request-id", "x-amzn-requestid", "x-amz-request-id", "cf-ray")
 
 
 class Wire:
@@ -53,7 +56,13 @@ class Wire:
 
         path, params = operation.path, operation.pairs()
         address = self._connection.base_url + path
-        url = httpx2.URL(address, params=params) if params else httpx2.URL(address)
+        try:
+            url = httpx2.URL(address, params=params) if params else httpx2.URL(address)
+        except httpx2.InvalidURL as error:
+            reason = one_line(str(error), 100)
+            raise RefusedBeforeSending(
+                f"No address can be made from this request ({reason}).", next_step="Ask for less at once."
+            ) from None
         expected = httpx2.URL(self._connection.base_url).raw_path.rstrip(b"/") + path.encode()
         if url.raw_path.split(b"?")[0] != expected:
             raise RefusedBeforeSending(f"The address made from {operation.template} does not match it.")
@@ -89,7 +98,7 @@ class Wire:
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
             failure = self._translated(error)
         else:
-            trace.note(exchange, response.status_code, request_id(response))
+            trace.note(exchange, response.status_code, self._request_id(response))
             return response
         trace.note(exchange, None, None)
         raise failure  # outside of the handler: httpx2's error holds the whole request, so it is not kept as context
@@ -124,8 +133,15 @@ class Wire:
             content=bytes(content),
             is_html="html" in response.headers.get("content-type", ""),
             retry_after=retry_after(response.headers),
-            request_id=request_id(response),
+            request_id=self._request_id(response),
         )
+
+    def _request_id(self, response: httpx2.Response) -> str | None:
+        """Scale's id of a request, for support."""
+        for name in REQUEST_ID_HEADERS:
+            if value := response.headers.get(name):
+                return one_line(self._connection.scrub(value), 100)
+        return None
 
     async def aclose(self) -> None:
         """Close the pool. Requests after this are refused."""

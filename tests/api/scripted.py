@@ -32,7 +32,7 @@ def no(status: int, text: str = "It did not work.", **headers: str) -> httpx2.Re
 class Script:
     """Plays its steps in turn, the last one for ever, and keeps the requests."""
 
-    steps: list[Step]
+    steps: list[Step] = field(repr=False)
     requests: list[httpx2.Request] = field(default_factory=list)
     sleeps: list[float] = field(default_factory=list)
 

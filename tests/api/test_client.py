@@ -414,6 +414,14 @@ async def test_a_query_that_is_no_text_is_refused_before_sending():
     assert script.requests == []
 
 
+async def test_a_query_that_makes_too_long_an_address_is_refused_before_sending():
+    api, script = scale(ok({}))
+    with pytest.raises(RefusedBeforeSending, match="Ask for less"):
+        await api.quality.training_attempts(quality_task_ids=["x" * 1000] * 100)
+
+    assert script.requests == []
+
+
 async def test_a_closed_api_refuses_further_calls():
     api, script = scale(ok(TASK))
     async with api:
