@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from scale_mcp.models.checks import Checked, Problem, Text, lowest_first
 from scale_mcp.models.labels import LabelList, Labels
 
 Pixels = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
+
+_OBJECT = WithJsonSchema({"type": "object"})  # short, for schemas, where every word costs; the models check the whole
 
 
 class Shape(Checked):
@@ -94,10 +96,13 @@ class Geometries(Checked):
 
     box: Box | None = None
     polygon: Path | None = None
-    line: Path | None = None
-    point: Point | None = None
-    cuboid: Cuboid | None = None
-    ellipse: Ellipse | None = None
+    line: Annotated[Path, _OBJECT] | None = Field(None, description="As polygon")
+    point: Annotated[Point, _OBJECT] | None = Field(None, description="objects_to_annotate, connections")
+    cuboid: Annotated[Cuboid, _OBJECT] | None = Field(
+        None,
+        description="min_height, min_width, camera_intrinsics, camera_rotation_quaternion, camera_height",
+    )
+    ellipse: Annotated[Ellipse, _OBJECT] | None = Field(None, description="objects_to_annotate")
 
     @classmethod
     def rules(cls, given: Mapping[str, Any]) -> Iterator[Problem]:

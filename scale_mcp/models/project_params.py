@@ -16,6 +16,11 @@ _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 _OF_ONE_TASK = ("project", "batch", "unique_id", "extra_params", "project_version", "clear_unique_id_on_error")
 
 
+def is_task_parameter(name: str) -> bool:
+    """Whether any task type knows a parameter of this name."""
+    return any(name in request.model_fields for request in REQUESTS.values())
+
+
 def problems_with_params(params: Any, task_type: Any, where: tuple[str, ...]) -> Iterator[Problem]:
     """What is wrong with the parameters of a project of ``task_type`` (None: any type).
 

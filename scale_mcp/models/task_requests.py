@@ -40,8 +40,8 @@ from scale_mcp.models.text_parts import (
 Attachments = Annotated[list[AttachmentUrl], Field(min_length=1)]
 JsonObject = dict[str, Any]
 
-SHAPES = "box, polygon, line, point, cuboid, ellipse"
-BRIEF_GEOMETRIES = WithJsonSchema({"type": "object"})
+OBJECT = WithJsonSchema({"type": "object"})
+OBJECTS = WithJsonSchema({"type": "array", "items": {"type": "object"}})
 
 
 class TaskRequest(Checked):
@@ -50,19 +50,17 @@ class TaskRequest(Checked):
     task_type: ClassVar[str]
     from_project: ClassVar[tuple[str, ...]] = ()  # parameters that a project may supply instead
 
-    project: Name | None = Field(None, description="Project name; its parameters fill gaps")
-    batch: Name | None = Field(None, description="Batch name; implies its project")
+    project: Name | None = Field(None, description="Project name")
+    batch: Name | None = Field(None, description="Batch name")
     instruction: Text | None = Field(None, description="Markdown for labelers")
-    callback_url: CallbackTarget | None = Field(None, description="URL or e-mail told when done")
-    metadata: TaskMetadata | None = Field(None, description="Your own data, at most 10 kB")
-    priority: Annotated[int, Field(ge=10, le=30)] | None = Field(None, description="10 low, 20 normal, 30 high")
-    unique_id: Text | None = Field(None, description="Your id, unique account-wide; assigned if absent")
-    clear_unique_id_on_error: bool | None = Field(None, description="Free unique_id if task errors")
+    callback_url: CallbackTarget | None = Field(None, description="URL or e-mail")
+    metadata: TaskMetadata | None = Field(None, description="At most 10 kB")
+    priority: Annotated[int, Field(ge=10, le=30)] | None = Field(None, description="20 is normal")
+    unique_id: Text | None = Field(None, description="Unique account-wide")
+    clear_unique_id_on_error: bool | None = Field(None, description="Free unique_id on error")
     tags: Tags | None = Field(None, description="Search tags")
-    project_version: Annotated[int, Field(ge=-1)] | None = Field(
-        None, description="Parameter version to inherit; -1 none"
-    )
-    extra_params: JsonObject | None = Field(None, description="Other body fields, sent as is")
+    project_version: Annotated[int, Field(ge=-1)] | None = Field(None, description="-1 inherits nothing")
+    extra_params: JsonObject | None = Field(None, description="Other body fields")
 
     @classmethod
     def rules(cls, given: Mapping[str, Any]) -> Iterator[Problem]:
@@ -84,12 +82,12 @@ class TaskRequest(Checked):
 class PreLabels(Checked):
     """Annotations that exist already, and what the workers may do with them."""
 
-    hypothesis: JsonObject | None = Field(None, description="Editable pre-labels, shaped as the response")
-    base_annotations: JsonObject | None = Field(None, description="Locked pre-labels {annotations}")
-    can_add_base_annotations: bool | None = Field(None, description="Labelers may add some")
-    can_edit_base_annotations: bool | None = Field(None, description="Labelers may edit them")
-    can_edit_base_annotation_labels: bool | None = Field(None, description="Labelers may relabel them")
-    can_delete_base_annotations: bool | None = Field(None, description="Labelers may delete them")
+    hypothesis: JsonObject | None = Field(None, description="Editable pre-labels")
+    base_annotations: JsonObject | None = Field(None, description="Pre-labels {annotations}")
+    can_add_base_annotations: bool | None = Field(None, description="May add more")
+    can_edit_base_annotations: bool | None = Field(None, description="May edit them")
+    can_edit_base_annotation_labels: bool | None = Field(None, description="May relabel them")
+    can_delete_base_annotations: bool | None = Field(None, description="May delete them")
 
     @classmethod
     def rules(cls, given: Mapping[str, Any]) -> Iterator[Problem]:
@@ -100,9 +98,9 @@ class PreLabels(Checked):
 
 
 class Padding(Checked):
-    padding: Pixels | None = Field(None, description="Pixels around the image")
-    paddingX: Pixels | None = Field(None, description="Left and right, over padding")  # noqa: N815 - as on the wire
-    paddingY: Pixels | None = Field(None, description="Top and bottom, over padding")  # noqa: N815
+    padding: Pixels | None = Field(None, description="Pixels around")
+    paddingX: Pixels | None = Field(None, description="Left and right")  # noqa: N815 - as on the wire
+    paddingY: Pixels | None = Field(None, description="Top and bottom")  # noqa: N815
 
 
 class ContextAttachment(Open):
@@ -128,12 +126,14 @@ class ImageAnnotationRequest(TaskRequest, PreLabels, Padding):
     task_type = "imageannotation"
     from_project = ("geometries",)
 
-    attachment: AttachmentUrl = Field(description="Image URL (http, s3, gs, scaledata)")
-    attachment_type: Literal["image"] | None = Field(None, description="Kind of attachment")
-    geometries: Geometries | None = Field(None, description="Shapes to draw, unless the project has them")
-    annotation_attributes: Attributes | None = Field(None, description="Questions per annotation by name")
-    links: Links | None = Field(None, description="Allowed links between annotations")
-    context_attachments: list[ContextAttachment] | None = Field(None, description="Reference images {attachment}")
+    attachment: AttachmentUrl = Field(description="Image URL")
+    attachment_type: Literal["image"] | None = Field(None, description="Attachment kind")
+    geometries: Geometries | None = Field(None, description="Shapes, with their labels")
+    annotation_attributes: Attributes | None = Field(None, description="Questions by name")
+    links: Links | None = Field(None, description="Allowed links")
+    context_attachments: Annotated[list[ContextAttachment], OBJECTS] | None = Field(
+        None, description="Reference images {attachment}"
+    )
 
     @classmethod
     def rules(cls, given: Mapping[str, Any]) -> Iterator[Problem]:
@@ -152,27 +152,27 @@ class SegmentationRequest(TaskRequest):
     from_project = ("labels",)
 
     attachment: AttachmentUrl = Field(description="Image URL")
-    attachment_type: Literal["image"] | None = Field(None, description="Kind of attachment")
-    labels: LabelList | None = Field(None, description="Classes; {choice, instance_label: true} separates instances")
+    attachment_type: Literal["image"] | None = Field(None, description="Attachment kind")
+    labels: LabelList | None = Field(None, description="{choice, instance_label: true} splits instances")
     allow_unlabeled: bool | None = Field(None, description="Let pixels stay unlabeled")
-    annotation_attributes: Attributes | None = Field(None, description="Questions per label by name")
-    hypothesis: JsonObject | None = Field(None, description="Pre-labels, shaped as the response")
+    annotation_attributes: Attributes | None = Field(None, description="Questions by name")
+    hypothesis: JsonObject | None = Field(None, description="Editable pre-labels")
 
 
 class VideoAnnotationRequest(TaskRequest, PreLabels, Padding):
     task_type = "videoannotation"
     from_project = ("geometries",)
 
-    attachment_type: Literal["image", "video"] | None = Field(None, description="Frames or one video file")
-    attachments: Attachments | None = Field(None, description="Frame URLs in order, for image")
-    attachment: AttachmentUrl | None = Field(None, description="Video URL, for video")
-    geometries: Annotated[Geometries, BRIEF_GEOMETRIES] | None = Field(None, description="Shapes, as for images")
+    attachment_type: Literal["image", "video"] | None = Field(None, description="Frames or one video")
+    attachments: Attachments | None = Field(None, description="Frame URLs in order")
+    attachment: AttachmentUrl | None = Field(None, description="Video URL")
+    geometries: Annotated[Geometries, OBJECT] | None = Field(None, description="Shapes, as for images")
     events_to_annotate: list[Text] | None = Field(None, description="Event labels")
-    annotation_attributes: Attributes | None = Field(None, description="Questions per annotation by name")
-    frame_rate: Positive | None = Field(None, description="Frames per second to annotate")
-    start_time: Annotated[float, Field(ge=0)] | None = Field(None, description="Start, in seconds")
-    duration_time: Positive | None = Field(None, description="Length, in seconds")
-    links: Links | None = Field(None, description="Allowed links between annotations")
+    annotation_attributes: Attributes | None = Field(None, description="Questions by name")
+    frame_rate: Positive | None = Field(None, description="Frames per second")
+    start_time: Annotated[float, Field(ge=0)] | None = Field(None, description="In seconds")
+    duration_time: Positive | None = Field(None, description="In seconds")
+    links: Links | None = Field(None, description="Allowed links")
 
     @classmethod
     def rules(cls, given: Mapping[str, Any]) -> Iterator[Problem]:
@@ -195,15 +195,15 @@ class VideoPlaybackRequest(TaskRequest):
     task_type = "videoplaybackannotation"
     from_project = ("geometries",)
 
-    attachment: AttachmentUrl | None = Field(None, description="Video URL: mp4, webm or ogg")
-    attachments: Attachments | None = Field(None, description="Several videos (V2), with or without attachment")
-    attachment_type: Literal["video"] | None = Field(None, description="Kind of attachment")
-    geometries: Annotated[Geometries, BRIEF_GEOMETRIES] | None = Field(None, description="Shapes, as for images")
+    attachment: AttachmentUrl | None = Field(None, description="Video URL")
+    attachments: Attachments | None = Field(None, description="More videos (V2)")
+    attachment_type: Literal["video"] | None = Field(None, description="Attachment kind")
+    geometries: Annotated[Geometries, OBJECT] | None = Field(None, description="Shapes, as for images")
     events_to_annotate: list[Text] | None = Field(None, description="Event labels")
-    annotation_attributes: Attributes | None = Field(None, description="Questions per annotation by name")
-    frame_rate: Positive | None = Field(None, description="Frames per second, default 1")
-    annotation_frame_rate: Positive | None = Field(None, description="V2: annotated frames per second")
-    video_frame_rate: Positive | None = Field(None, description="V2: the video's frames per second")
+    annotation_attributes: Attributes | None = Field(None, description="Questions by name")
+    frame_rate: Positive | None = Field(None, description="Per second, default 1")
+    annotation_frame_rate: Positive | None = Field(None, description="V2 only")
+    video_frame_rate: Positive | None = Field(None, description="V2 only")
 
     @classmethod
     def rules(cls, given: Mapping[str, Any]) -> Iterator[Problem]:
@@ -230,28 +230,26 @@ class LidarAnnotationRequest(TaskRequest):
     task_type = "lidarannotation"
     from_project = ("labels",)
 
-    attachments: Attachments = Field(description="Frame JSON URLs in time order")
-    attachment_type: Literal["json"] = Field("json", description="Kind of frames")
+    attachments: Attachments = Field(description="Frame URLs in order")
+    attachment_type: Literal["json"] = Field("json", description="Frame kind")
     labels: LabelList | None = Field(None, description="Labels of cuboids")
     max_distance_meters: Positive | None = Field(None, description="Ignore what is farther")
-    meters_per_unit: Positive | None = Field(None, description="Scale of coordinates, default 1")
-    annotation_attributes: Attributes | None = Field(None, description="Questions per cuboid by name")
-    pitch_and_roll_enabled: bool | None = Field(None, description="Let cuboids pitch and roll")
-    hypothesis: JsonObject | None = Field(None, description="Pre-labels, shaped as the response")
-    dependents: Annotated[Dependents, WithJsonSchema({"type": "object"})] | None = Field(
-        None, description="Follow-up tasks {defs, require_audit}"
-    )
+    meters_per_unit: Positive | None = Field(None, description="Default 1")
+    annotation_attributes: Attributes | None = Field(None, description="Questions by name")
+    pitch_and_roll_enabled: bool | None = Field(None, description="Allow both rotations")
+    hypothesis: JsonObject | None = Field(None, description="Editable pre-labels")
+    dependents: Annotated[Dependents, OBJECT] | None = Field(None, description="Follow-up tasks {defs}")
 
 
 class LidarSegmentationRequest(TaskRequest):
     task_type = "lidarsegmentation"
 
-    attachments: Attachments | None = Field(None, description="Frame JSON URLs; or lidar_task")
-    attachment_type: Literal["json"] | None = Field(None, description="Kind of frames")
-    labels: LabelList | None = Field(None, description="Classes, unless the project has them")
-    lidar_task: Identifier | None = Field(None, description="Completed lidar annotation task's id")
+    attachments: Attachments | None = Field(None, description="Frame URLs in order")
+    attachment_type: Literal["json"] | None = Field(None, description="Frame kind")
+    labels: LabelList | None = Field(None, description="Point classes")
+    lidar_task: Identifier | None = Field(None, description="Completed task's id, instead")
     lidar_task_frames: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = Field(
-        None, description="Frames of lidar_task, default all"
+        None, description="Its frames, default all"
     )
 
     @classmethod
@@ -274,13 +272,13 @@ class NamedEntityRequest(TaskRequest):
     task_type = "namedentityrecognition"
     from_project = ("labels",)
 
-    text: Text = Field(description="The text itself; no attachment")
-    labels: EntityLabels | None = Field(None, description="Names or {name, description, children}")
-    relationships: list[Annotated[Relationship, WithJsonSchema({"type": "object"})]] | None = Field(
+    text: Text = Field(description="The text itself")
+    labels: EntityLabels | None = Field(None, description="{name, description, children}")
+    relationships: list[Annotated[Relationship, OBJECT]] | None = Field(
         None, description="{source_label, target_label, is_directed}; name and display_name on all or none"
     )
     global_attributes: GlobalAttributes | None = Field(None, description="Questions about the whole text")
-    hypothesis: JsonObject | None = Field(None, description="Pre-labels, shaped as the response")
+    hypothesis: JsonObject | None = Field(None, description="Editable pre-labels")
 
     @classmethod
     def rules(cls, given: Mapping[str, Any]) -> Iterator[Problem]:
@@ -295,26 +293,22 @@ class TextCollectionRequest(TaskRequest):
     attachments: Annotated[list[CollectionAttachment], Field(min_length=1)] | None = Field(
         None, description="What to look at: text inline, else URL"
     )
-    fields: CollectionFields | None = Field(
-        None, description="Questions {field_id, type, title, choices: [{label, value}]}"
-    )
+    fields: CollectionFields | None = Field(None, description="{field_id, type, title, choices: [{label, value}]}")
     title: Text | None = Field(None, description="Heading of the task")
     description: Text | None = Field(None, description="Text under the heading")
-    responses_required: Responses | None = Field(None, description="How many people answer, default 1")
-    hypothesis: JsonObject | None = Field(None, description="Suggested answers {annotations}")
+    responses_required: Responses | None = Field(None, description="People per task, default 1")
+    hypothesis: JsonObject | None = Field(None, description="Suggested answers")
 
 
 class DocumentTranscriptionRequest(TaskRequest):
     task_type = "documenttranscription"
     # Older documents and clients say `fields`; whichever is given goes out under its own name.
 
-    attachment: AttachmentUrl | None = Field(None, description="Document URL; or attachments")
-    attachments: Attachments | None = Field(None, description="Page URLs in order")
-    features: Features | None = Field(
-        None, description="What to find: {type: text|block|group, label, flags, geometry}"
-    )
+    attachment: AttachmentUrl | None = Field(None, description="Document URL")
+    attachments: Attachments | None = Field(None, description="Page URLs, instead")
+    features: Features | None = Field(None, description="{type: text|block|group, label, flags, geometry}")
     fields: Features | None = Field(None, description="Other spelling of features")
-    hypothesis: JsonObject | None = Field(None, description="Pre-labels {annotations}")
+    hypothesis: JsonObject | None = Field(None, description="Editable pre-labels")
 
     @classmethod
     def rules(cls, given: Mapping[str, Any]) -> Iterator[Problem]:

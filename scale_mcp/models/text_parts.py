@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
+from pydantic.json_schema import SkipJsonSchema
 
 from scale_mcp.models.checks import Checked, Problem, Text, lowest_first, refuse, url_problem
 from scale_mcp.models.labels import OBJECT_FORM, TEXT_FORM, TEXT_OR_OBJECT, form_of_label
@@ -161,7 +162,7 @@ class CollectionAttachment(Open):
 
     type: Literal["pdf", "image", "text", "video", "website", "audio"]
     content: Text
-    forms: list[Text] | None = None
+    forms: SkipJsonSchema[list[Text] | None] = None
 
     @classmethod
     def rules(cls, given: Mapping[str, Any]) -> Iterator[Problem]:

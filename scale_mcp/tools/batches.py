@@ -57,13 +57,13 @@ async def create_batch(
     *,
     project: Annotated[Name, Field(description="Project name")],
     name: Annotated[Name, Field(description="Unique over all projects")],
-    callback: Annotated[CallbackTarget | None, Field(description="URL or e-mail told when all is done")] = None,
-    calibration_batch: Annotated[bool | None, Field(description="Calibration batch (Rapid)")] = None,
-    self_label_batch: Annotated[bool | None, Field(description="Labeled by your own people (Rapid)")] = None,
-    metadata: Annotated[TaskMetadata | None, Field(description="Your own data")] = None,
+    callback: Annotated[CallbackTarget | None, Field(description="URL or e-mail")] = None,
+    calibration_batch: Annotated[bool | None, Field(description="Test run (Rapid)")] = None,
+    self_label_batch: Annotated[bool | None, Field(description="Own people label (Rapid)")] = None,
+    metadata: Annotated[TaskMetadata | None, Field(description="Own data")] = None,
 ) -> BatchResult:
-    """Create a batch to put tasks into. Rapid and Studio batches start in staging and are worked on only after
-    finalize_batch. Returns the batch."""
+    """Create a batch for tasks. In Rapid and Studio projects it waits in staging until finalize_batch. Returns the
+    batch."""
     batch = await call.api.batches.create(
         project,
         name,
@@ -83,7 +83,7 @@ async def create_batch(
     action="SCALE_AI_FINALIZE_BATCH",
 )
 async def finalize_batch(call: Call, *, batch_name: BatchName) -> BatchResult:
-    """Start the paid work on a Rapid or Studio batch and close it: no task can be added, no undo. No effect on other
+    """Start the paid work on a Rapid or Studio batch and close it: no more tasks, no undo. No effect on other
     projects. Check get_batch_status first. Returns the batch."""
     return batch_result(await call.api.batches.finalize(batch_name), "is finalized")
 
@@ -122,7 +122,7 @@ class BatchProgress(ToolOutput):
     action="SCALE_AI_GET_BATCH_STATUS",
 )
 async def get_batch_status(call: Call, *, batch_name: BatchName) -> BatchProgress:
-    """See how far a batch is: its status and its numbers of pending, completed, error and canceled tasks."""
+    """See how far a batch is: its status and how many tasks are pending, completed, error and canceled."""
     status = await call.api.batches.status(batch_name)
     counts = {name: getattr(status, name) for name in COUNTS}
     return BatchProgress(batch_name=batch_name, status=status.status, **counts)
@@ -137,8 +137,8 @@ class BatchQuery(Checked):
     end_time: Time | None = Field(None, description="Created until")
     completed_after: Time | None = Field(None, description="Completed from")
     completed_before: Time | None = Field(None, description="Completed until")
-    audited_after: Time | None = Field(None, description="Last audited from")
-    audited_before: Time | None = Field(None, description="Last audited until")
+    audited_after: Time | None = Field(None, description="Audited from")
+    audited_before: Time | None = Field(None, description="Audited until")
     exclude_archived: bool | None = Field(None, description="Leave archived ones out")
     detailed: bool | None = Field(None, description="Add task counts")
     limit: Limit = Field(DEFAULT_LIMIT, description="Page size")
@@ -186,7 +186,7 @@ COLUMNS = ("name", "status", *COUNTS, "project", "created_at", "completed_at", "
     action="SCALE_AI_LIST_BATCHES",
 )
 async def list_batches(call: Call, query: BatchQuery) -> BatchList:
-    """Find batches, newest first, a short row each. Times bound created_at unless named otherwise."""
+    """Find batches, newest first, a short row each."""
     page = await call.api.batches.page(query.filter(), offset=query.offset, limit=query.limit)
     return _batch_list(page, query)
 

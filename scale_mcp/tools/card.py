@@ -121,7 +121,7 @@ def tool(
         return Card(
             name=handler.__name__,
             title=title,
-            description=inspect.cleandoc(handler.__doc__ or ""),
+            description=" ".join((handler.__doc__ or "").split()),
             toolset=toolset,
             risk=risk,
             handler=handler,

@@ -51,8 +51,8 @@ async def _create(call: Call, request: TaskRequest) -> CreatedTask:
     action="SCALE_AI_CREATE_IMAGE_ANNOTATION_TASK",
 )
 async def create_image_annotation_task(call: Call, request: ImageAnnotationRequest) -> CreatedTask:
-    """Have people draw boxes, polygons, lines, points, cuboids or ellipses on one image. Paid work with a live key.
-    Returns the task."""
+    """Have people draw boxes, polygons, lines, points, cuboids or ellipses on an image. Paid work; returns the
+    task."""
     return await _create(call, request)
 
 
@@ -64,7 +64,7 @@ async def create_image_annotation_task(call: Call, request: ImageAnnotationReque
     action="SCALE_AI_CREATE_SEGMENTATION_ANNOTATION_TASK",
 )
 async def create_segmentation_task(call: Call, request: SegmentationRequest) -> CreatedTask:
-    """Have people classify each pixel of one image; the result is masks. Paid with a live key. Returns the task."""
+    """Have people classify each pixel of an image; the result is masks. Paid work; returns the task."""
     return await _create(call, request)
 
 
@@ -76,8 +76,8 @@ async def create_segmentation_task(call: Call, request: SegmentationRequest) -> 
     action="SCALE_AI_CREATE_VIDEO_ANNOTATION_TASK",
 )
 async def create_video_annotation_task(call: Call, request: VideoAnnotationRequest) -> CreatedTask:
-    """Have people annotate a frame sequence (attachment_type image: attachments) or a video (video: attachment).
-    Enterprise only; paid with a live key. Returns the task."""
+    """Have people annotate video frames (attachments) or, with attachment_type video, one video (attachment).
+    Enterprise only. Paid work; returns the task."""
     return await _create(call, request)
 
 
@@ -89,8 +89,8 @@ async def create_video_annotation_task(call: Call, request: VideoAnnotationReque
     action="SCALE_AI_CREATE_VIDEO_PLAYBACK_ANNOTATION_TASK",
 )
 async def create_video_playback_annotation_task(call: Call, request: VideoPlaybackRequest) -> CreatedTask:
-    """Have people annotate objects and events while a video plays. Enterprise only; paid with a live key. Returns the
-    task."""
+    """Have people annotate objects and events in a playing video (mp4, webm, ogg). Enterprise only. Paid work;
+    returns the task."""
     return await _create(call, request)
 
 
@@ -102,7 +102,7 @@ async def create_video_playback_annotation_task(call: Call, request: VideoPlayba
     action="SCALE_AI_CREATE_LIDAR_ANNOTATION_TASK",
 )
 async def create_lidar_annotation_task(call: Call, request: LidarAnnotationRequest) -> CreatedTask:
-    """Have people put 3-D cuboids around objects in lidar frames. Paid with a live key. Returns the task."""
+    """Have people put 3-D cuboids around objects in lidar frames (JSON). Paid work; returns the task."""
     return await _create(call, request)
 
 
@@ -114,8 +114,8 @@ async def create_lidar_annotation_task(call: Call, request: LidarAnnotationReque
     action="SCALE_AI_CREATE_LIDAR_SEGMENTATION_TASK",
 )
 async def create_lidar_segmentation_task(call: Call, request: LidarSegmentationRequest) -> CreatedTask:
-    """Have people classify lidar points, from frames (attachments, labels) or a lidar_task, never both; project or
-    batch is required. Paid with a live key. Returns the task."""
+    """Have people classify lidar points, either of frames (attachments) or of a lidar_task. Needs project or
+    batch. Paid work; returns the task."""
     return await _create(call, request)
 
 
@@ -127,7 +127,7 @@ async def create_lidar_segmentation_task(call: Call, request: LidarSegmentationR
     action="SCALE_AI_CREATE_NAMED_ENTITY_RECOGNITION_TASK",
 )
 async def create_named_entity_recognition_task(call: Call, request: NamedEntityRequest) -> CreatedTask:
-    """Have people mark entities and their relationships in a text. Paid with a live key. Returns the task."""
+    """Have people mark entities and their relationships in a text. Paid work; returns the task."""
     return await _create(call, request)
 
 
@@ -139,8 +139,8 @@ async def create_named_entity_recognition_task(call: Call, request: NamedEntityR
     action="SCALE_AI_CREATE_TEXT_COLLECTION_TASK",
 )
 async def create_text_collection_task(call: Call, request: TextCollectionRequest) -> CreatedTask:
-    """Have people answer questions about texts, images, PDFs, videos, audio or websites. Paid with a live key. Returns
-    the task."""
+    """Have people answer questions about texts, images, PDFs, videos, audio or websites. Paid work; returns the
+    task."""
     return await _create(call, request)
 
 
@@ -152,8 +152,7 @@ async def create_text_collection_task(call: Call, request: TextCollectionRequest
     action="SCALE_AI_CREATE_DOCUMENT_TRANSCRIPTION_TASK",
 )
 async def create_document_transcription_task(call: Call, request: DocumentTranscriptionRequest) -> CreatedTask:
-    """Have people transcribe a document. Give attachment or attachments, not both. Paid with a live key. Returns the
-    task."""
+    """Have people transcribe a document: attachment or attachments, not both. Paid work; returns the task."""
     return await _create(call, request)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from typing import IO, Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from scale_mcp.models.checks import Checked, FileMetadata, Name, Problem, Text, WebAddress, exactly_one, refuse
 from scale_mcp.models.files import File
@@ -16,7 +17,7 @@ from scale_mcp.tools.card import Call, ToolFailure, ToolOutput, tool
 from scale_mcp.tools.fitting import PAGE_TOKENS, compact, quoted, shorten
 from scale_mcp.tools.folders import open_below
 from scale_mcp.tools.outputs import DEFAULT_LIMIT, Entry, Listing, by_columns, entries
-from scale_mcp.tools.parameters import Limit, ProjectName
+from scale_mcp.tools.parameters import ProjectName
 
 MAX_BYTES = 80 * 1024 * 1024
 
@@ -71,19 +72,25 @@ def _plain_name(name: str) -> str:
     return name
 
 
+def _mime_type(text: str) -> str:
+    if not re.fullmatch(r"[\w.+-]{1,100}/[\w.+-]{1,100}", text):
+        raise refuse("must be a MIME type such as image/png")
+    return text
+
+
 class Upload(Checked):
     """What ``upload_file`` takes."""
 
-    path: Text | None = Field(None, description="File below the operator's upload folder; or file_base64")
-    file_base64: Text | None = Field(None, description="The content, with file_name")
+    path: Text | None = Field(None, description="File in the operator's upload folder")
+    file_base64: Text | None = Field(None, description="Or content, with file_name")
     file_name: (
         Annotated[Text, BeforeValidator(lambda name: _plain_name(name) if isinstance(name, str) else name)] | None
     ) = Field(None, description="E.g. street.png")
-    mime_type: Annotated[str, Field(pattern=r"^[\w.+-]+/[\w.+-]+$")] | None = Field(None, description="E.g. image/png")
-    display_name: Text | None = Field(None, description="Name for people")
+    mime_type: Annotated[str, AfterValidator(_mime_type)] | None = Field(None, description="E.g. image/png")
+    display_name: Text | None = Field(None, description="Shown name")
     project_name: Name | None = Field(None, description="Project (Rapid)")
-    reference_id: Text | None = Field(None, description="Your id; a repeat is refused")
-    metadata: Metadata | None = Field(None, description="Your own data, at most 8 kB")
+    reference_id: Text | None = Field(None, description="Own id; repeats are refused")
+    metadata: Metadata | None = Field(None, description="Own data, max 8 kB")
 
     @classmethod
     def rules(cls, given: Mapping[str, Any]) -> Iterator[Problem]:
@@ -118,8 +125,8 @@ def _decoded(content: str) -> bytes | None:
     action="SCALE_AI_UPLOAD_FILE",
 )
 async def upload_file(call: Call, upload: Upload) -> FileResult:
-    """Upload a file, at most 80 MB, from base64 or a local path. Returns an attachment_url for tasks. For data on the
-    web use its URL as attachment, or import_file."""
+    """Upload at most 80 MB from base64 or a local path. Returns an attachment_url for tasks; data on the web needs
+    none."""
     if (content := upload.content()) is not None:
         return await _send(call, upload, content, upload.file_name or "file")
     path = upload.path or ""
@@ -163,10 +170,10 @@ async def _send(call: Call, upload: Upload, source: bytes | IO[bytes], name: str
 async def import_file(
     call: Call,
     *,
-    file_url: Annotated[WebAddress, Field(description="URL that Scale can reach (http, s3, gs)")],
+    file_url: Annotated[WebAddress, Field(description="URL that Scale can reach")],
     project_name: Annotated[Name | None, Field(description="Project (Rapid)")] = None,
-    reference_id: Annotated[Text | None, Field(description="Your id; a repeat is refused")] = None,
-    metadata: Annotated[Metadata | None, Field(description="Your own data, at most 8 kB")] = None,
+    reference_id: Annotated[Text | None, Field(description="Own id; repeats are refused")] = None,
+    metadata: Annotated[Metadata | None, Field(description="Own data, max 8 kB")] = None,
 ) -> FileResult:
     """Let Scale copy a file from a URL. Returns an attachment_url for tasks."""
     return _file_result(
@@ -212,16 +219,15 @@ async def list_assets(
     *,
     project: ProjectName,
     metadata: Annotated[
-        Text | None, BeforeValidator(_as_text), Field(description='Filter, JSON text {"key":"value"}')
+        Text | None, BeforeValidator(_as_text), Field(description='JSON filter, {"key":"value"}')
     ] = None,
     cursor: Annotated[Text | None, Field(description="From the page before")] = None,
-    limit: Limit = DEFAULT_LIMIT,
-    offset: Annotated[int, Field(ge=0, description="Files to skip after cursor")] = 0,
+    offset: Annotated[int, Field(ge=0, description="Files to skip")] = 0,
 ) -> FileList:
-    """List the files of a project with their attachment_urls. Go on with offset, then cursor, as the note says."""
+    """List a project's files with attachment_urls. Go on with offset, then cursor, as the note says."""
     page = await call.api.files.page(project, metadata=metadata, cursor=cursor)
     rows = entries(page.docs, COLUMNS)
-    wanted = rows[offset : offset + limit]
+    wanted = rows[offset : offset + DEFAULT_LIMIT]
     end = offset + len(wanted)
     inside = end if end < len(rows) else None
     following = page.cursor if inside is None and page.has_more is not False else None
@@ -233,7 +239,7 @@ async def list_assets(
     return by_columns(
         FileList,
         wanted,
-        PAGE_TOKENS * max(1, -(-limit // DEFAULT_LIMIT)),
+        PAGE_TOKENS,
         ("attachment_url",),
         total=page.total,
         has_more=inside is not None or following is not None,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, WithJsonSchema
+from pydantic import ConfigDict, Field
 
 from scale_mcp.models.checks import Checked, Name, Problem, TaskType, Text
 from scale_mcp.models.labels import Ontology
-from scale_mcp.models.project_params import problems_with_params
+from scale_mcp.models.project_params import is_task_parameter, problems_with_params
 from scale_mcp.models.projects import Project
 from scale_mcp.text import clean_value
 from scale_mcp.tools.card import Call, Risk, ToolFailure, ToolOutput, tool
@@ -33,8 +33,7 @@ class ProjectResult(ToolOutput):
     archived: bool | None = None
     part: str | None = None
     value: Any = Field(None, description="The part that was asked for")
-    total: int | None = None
-    next_offset: int | None = None
+    total: int | None = Field(None, description="Items in that part")
     done: str | None = Field(None, description="What was done")
     shortened: list[str] | None = Field(None, description="What was cut above")
 
@@ -43,10 +42,8 @@ class ProjectResult(ToolOutput):
             f"Project {quoted(self.name)} ({self.type}): {self.done or 'parameters at version ' + str(self.version)}."
         )
         if self.part is not None:
-            lines = [f"Project {quoted(self.name)}, {self.part}: {compact(self.value)[:6_000]}"]
-            if self.next_offset is not None:
-                lines.append(f"Up to {self.next_offset} of {self.total}; go on with offset {self.next_offset}.")
-            return "\n".join(lines)
+            cut = f" ({len(self.value)} of {self.total})" if isinstance(self.value, list) else ""
+            return f"Project {quoted(self.name)}, {self.part}{cut}: {compact(self.value)[:6_000]}"
         lines = [head]
         if self.param_history:
             now = compact(self.param_history[-1])
@@ -55,7 +52,7 @@ class ProjectResult(ToolOutput):
             now = compact(self.ontologyHistory[-1])
             lines.append(f"ontology: {now if len(now) <= 1_000 else outline(self.ontologyHistory[-1])}")
         if self.shortened:
-            lines.append(f"Shortened: {'; '.join(self.shortened)}. For more call get_project with `part` and `offset`.")
+            lines.append(f"Shortened: {'; '.join(self.shortened)}. For more call get_project with `part`.")
         return "\n".join(lines)
 
 
@@ -137,22 +134,20 @@ async def get_project(
     call: Call,
     *,
     name: ProjectName,
-    part: Annotated[Text | None, Field(description="Only this part, e.g. param_history[0]")] = None,
-    offset: Annotated[int | None, Field(ge=0, description="First item of that part")] = None,
+    part: Annotated[Text | None, Field(description="Only this, e.g. param_history[0]")] = None,
 ) -> ProjectResult:
     """Read one project: type, parameter versions, ontology. Large values are cut; read on with part."""
     project = await call.api.projects.get(name)
-    if part is None and offset is None:
+    if part is None:
         return project_result(project)
-    found = part_of(clean_value(project.to_wire()), part or "param_history", offset or 0)
+    found = part_of(clean_value(project.to_wire()), part)
     return ProjectResult(
         name=project.name,
         type=project.type,
         version=project.version,
-        part=part or "param_history",
+        part=part,
         value=found.value,
         total=found.total,
-        next_offset=found.next_offset,
         shortened=found.notes or None,
     )
 
@@ -167,7 +162,7 @@ async def get_project(
 async def list_projects(
     call: Call,
     *,
-    archived: Annotated[bool | None, Field(description="Only archived, or only others; default all")] = None,
+    archived: Annotated[bool | None, Field(description="Default all")] = None,
     limit: Limit = DEFAULT_LIMIT,
     offset: Offset = 0,
 ) -> ProjectList:
@@ -188,36 +183,30 @@ async def list_projects(
 
 
 class NewParams(Checked):
-    """What ``set_project_params`` takes."""
+    """What ``set_project_params`` takes: in Scale's form, task parameters stand beside ``patch``; both ways work."""
+
+    model_config = ConfigDict(extra="allow")
 
     name: Name = Field(description="Project name")
-    patch: bool | None = Field(None, description="true keeps the rest; false replaces everything")
+    patch: bool | None = Field(None, description="true keeps the rest; false drops it")
     instruction: Text | None = Field(None, description="Markdown for labelers")
-    geometries: Annotated[Any, WithJsonSchema({"type": "object"})] = Field(None, description="Shapes to draw")
-    labels: Annotated[Any, WithJsonSchema({"type": "array", "items": {}})] = Field(
-        None, description="Labels or classes"
-    )
-    fields: Annotated[Any, WithJsonSchema({"type": "array", "items": {"type": "object"}})] = Field(
-        None, description="Text collection fields"
-    )
-    annotation_attributes: Annotated[Any, WithJsonSchema({"type": "object"})] = Field(
-        None, description="Questions per annotation"
-    )
-    params: dict[str, Any] | None = Field(None, description="Any other task parameters")
+    params: dict[str, Any] | None = Field(None, description="Others, e.g. geometries, labels, fields")
 
     @classmethod
     def rules(cls, given: Mapping[str, Any]) -> Iterator[Problem]:
         params = given.get("params")
-        named = {name: value for name, value in given.items() if name in cls.model_fields}
-        own = {name: value for name, value in named.items() if name not in ("name", "patch", "params", "instruction")}
-        if not own and "instruction" not in given and not params:
+        direct = {name: value for name, value in given.items() if name not in cls.model_fields}
+        if not direct and "instruction" not in given and not params:
             yield Problem(("params",), "is missing; name at least one parameter to set, such as `instruction`")
+        for name in direct:
+            if not is_task_parameter(name):
+                yield Problem((name,), "is unknown here; if it is a task parameter, put it into `params`")
         for name in params if isinstance(params, dict) else ():
-            if name in given and name in cls.model_fields:
-                yield Problem(("params", name), f"is given twice; keep only the argument `{name}`")
-            elif name == "patch":
+            if name == "patch":
                 yield Problem(("params", name), "is no task parameter; give it as the argument `patch`")
-        yield from problems_with_params(own, None, ())
+            elif name in given and name != "name":
+                yield Problem(("params", name), "is given twice; give it once")
+        yield from problems_with_params(direct, None, ())
         yield from problems_with_params(params, None, ("params",))
 
     def task_params(self) -> dict[str, Any]:
@@ -238,9 +227,9 @@ def _milder_as_a_patch(arguments: NewParams) -> Risk:
     action="SCALE_AI_SET_PROJECT_PARAMS",
 )
 async def set_project_params(call: Call, new: NewParams) -> ProjectResult:
-    """Make a new version of a project's task parameters, for future tasks. patch true merges (a given object replaces
-    the old one whole); patch false drops all that is not given. Without patch it only works while there are none.
-    Returns the project."""
+    """Make a new version of a project's task parameters, for future tasks. patch true keeps what is not given (a
+    given object replaces the old one whole); patch false drops it. Without patch it works only if nothing would be
+    lost. Returns the project."""
     if new.patch is None:
         await _refuse_to_wipe(call, new)
     project = await call.api.projects.set_params(new.name, new.task_params(), patch=bool(new.patch))
@@ -269,11 +258,11 @@ async def set_project_ontology(
     call: Call,
     *,
     name: ProjectName,
-    ontology: Annotated[Ontology, Field(description="Choices, or {choice, subchoices}; unique throughout")],
-    version_name: Annotated[Text | None, Field(description="Name of this version")] = None,
+    ontology: Annotated[Ontology, Field(description="{choice, subchoices}; unique throughout")],
+    version_name: Annotated[Text | None, Field(description="Its name")] = None,
 ) -> ProjectResult:
-    """Add a version of a project's ontology, a guide for labelers. Legacy: tasks take their labels from parameters.
-    Returns the project."""
+    """Add an ontology version, a guide for labelers (legacy; task labels come from parameters). Returns the
+    project."""
     choices = [choice if isinstance(choice, str) else choice.to_wire() for choice in ontology]
     project = await call.api.projects.set_ontology(name, choices, version_name)
     return project_result(project, "has a new ontology version")

@@ -34,8 +34,8 @@ class AuditList(Listing):
 class AuditQuery(Checked):
     """What ``get_fixless_audits`` takes."""
 
-    task_id: Identifier | None = Field(None, description="All audits of this task")
-    id: Identifier | None = Field(None, description="One audit's id")
+    task_id: Identifier | None = Field(None, description="The task audited")
+    id: Identifier | None = Field(None, description="Audit id")
     offset: Offset = Field(0, description="Audits to skip")
 
     @classmethod
@@ -51,8 +51,7 @@ class AuditQuery(Checked):
     action="SCALE_AI_GET_FIXLESS_AUDITS",
 )
 async def get_fixless_audits(call: Call, query: AuditQuery) -> AuditList:
-    """Read feedback on a task's response that left it unchanged. Give task_id, id or both. Returns the audits with
-    their feedback items."""
+    """Read audits that left a task's response unchanged, by task_id, id or both. Returns their feedback items."""
     audits = await call.api.quality.fixless_audits(task_id=query.task_id, id=query.id)
     rows = [_entry(audit.model_dump(mode="json", exclude_unset=True)) for audit in audits]
     return by_rows(AuditList, rows, offset=query.offset)
@@ -85,7 +84,7 @@ class AttemptQuery(Checked):
     """What ``get_training_attempts`` takes."""
 
     quality_task_ids: Annotated[list[Identifier], Field(min_length=1)] | None = Field(
-        None, description="Training or evaluation task ids"
+        None, description="Quality task ids"
     )
     labeler_emails: Annotated[list[Email], Field(min_length=1)] | None = Field(None, description="People")
     limit: Limit = Field(DEFAULT_LIMIT, description="Page size")
@@ -104,8 +103,7 @@ class AttemptQuery(Checked):
     action="SCALE_AI_GET_QUALITY_LABELERS",
 )
 async def get_training_attempts(call: Call, query: AttemptQuery) -> AttemptList:
-    """See how labelers did on training and evaluation tasks. Give quality_task_ids, labeler_emails or both. Returns
-    attempts with scores."""
+    """See labelers' training and evaluation attempts with scores, by quality_task_ids, labeler_emails or both."""
     page = await call.api.quality.training_attempts(
         query.quality_task_ids or [], query.labeler_emails or [], limit=query.limit, next_token=query.next_token
     )

@@ -63,11 +63,11 @@ def _lean(node: Any, definitions: Schema, inside: tuple[str, ...]) -> Any:
     node = _without_null(node, definitions, inside)
     lean: Schema = {}
     for key, value in node.items():
-        if key in _DROPPED or (key == "default" and value is None):
+        if key in _DROPPED or (key == "default" and (value is None or value is False or value == 0)):
             continue
         if key == "const":
             lean["enum"] = [value]
-        elif key == "additionalProperties" and isinstance(value, bool):
+        elif (key == "additionalProperties" and isinstance(value, bool)) or _goes_without_saying(key, value, node):
             continue
         elif key == "properties":
             lean[key] = {name: _lean(child, definitions, inside) for name, child in value.items()}
@@ -76,6 +76,13 @@ def _lean(node: Any, definitions: Schema, inside: tuple[str, ...]) -> Any:
     if lean.get("type") == "array" and not lean.get("items"):
         lean["items"] = {}
     return lean
+
+
+def _goes_without_saying(key: str, value: Any, node: Schema) -> bool:
+    """Bounds that nobody would cross on purpose. They are checked all the same."""
+    return (key in ("minItems", "minLength") and value == 1) or (
+        key == "minimum" and value <= 1 and "maximum" not in node
+    )
 
 
 def _inlined(node: Schema, definitions: Schema, inside: tuple[str, ...]) -> Schema:

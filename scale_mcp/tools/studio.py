@@ -14,7 +14,7 @@ from scale_mcp.text import clean_value
 from scale_mcp.tools.card import Call, ToolFailure, ToolOutput, tool
 from scale_mcp.tools.fitting import PAGE_TOKENS, cell, compact, quoted, tokens
 from scale_mcp.tools.outputs import DEFAULT_LIMIT, Entry, Listing, by_rows, entries
-from scale_mcp.tools.parameters import Limit, Offset
+from scale_mcp.tools.parameters import Offset
 
 MOST_PROJECTS = 20  # of one person in a list
 
@@ -76,9 +76,9 @@ def _after_change(whole: Assignments, emails: Iterable[str], done: str) -> Assig
     keywords=("who works on", "who labels", "allocation", "staffing", "studio", "assigned"),
     action="SCALE_AI_GET_STUDIO_ASSIGNMENTS",
 )
-async def get_studio_assignments(call: Call, *, limit: Limit = DEFAULT_LIMIT, offset: Offset = 0) -> AssignmentMap:
+async def get_studio_assignments(call: Call, *, offset: Offset = 0) -> AssignmentMap:
     """See which Studio projects each active person is assigned to."""
-    return _assignment_page(await call.api.studio.assignments(), limit, offset)
+    return _assignment_page(await call.api.studio.assignments(), DEFAULT_LIMIT, offset)
 
 
 @tool(
@@ -95,7 +95,7 @@ async def add_studio_assignments(
     emails: Annotated[Emails, Field(description="Whom to assign")],
     projects: Annotated[Names, Field(description="Project names")],
 ) -> AssignmentMap:
-    """Assign every one of these people to every one of these Studio projects. Returns their assignments."""
+    """Assign each of these people to each of these Studio projects. Returns their assignments."""
     whole = await call.api.studio.add_assignments(emails, projects)
     return _after_change(whole, emails, f"Assigned {len(emails)} people to {len(projects)} projects.")
 
@@ -114,7 +114,7 @@ async def remove_studio_assignments(
     emails: Annotated[Emails, Field(description="Whom to take off")],
     projects: Annotated[Names, Field(description="Project names")],
 ) -> AssignmentMap:
-    """Take every one of these people off every one of these Studio projects, at once. Returns what they have left."""
+    """Take each of these people off each of these Studio projects, at once. Returns what they have left."""
     whole = await call.api.studio.remove_assignments(emails, projects)
     return _after_change(whole, emails, f"Took {len(emails)} people off {len(projects)} projects.")
 
@@ -138,11 +138,9 @@ class StudioQueue(Listing):
     previous_order: list[str] | None = Field(None, description="Names in the order before")
 
 
-def _queue(batches: Sequence[StudioBatch], limit: int = DEFAULT_LIMIT, offset: int = 0, **fields: Any) -> StudioQueue:
+def _queue(batches: Sequence[StudioBatch], offset: int = 0, **fields: Any) -> StudioQueue:
     columns = ("name", "projectName", "batchType", "studioPriority", "total", "completed", "groups", "id")
-    return by_rows(
-        StudioQueue, entries(batches, columns), offset=offset, limit=limit, go_on="get_studio_batches", **fields
-    )
+    return by_rows(StudioQueue, entries(batches, columns), offset=offset, go_on="get_studio_batches", **fields)
 
 
 @tool(
@@ -152,9 +150,9 @@ def _queue(batches: Sequence[StudioBatch], limit: int = DEFAULT_LIMIT, offset: i
     keywords=("queue", "order", "pending", "studio", "what is next", "urgent"),
     action="SCALE_AI_GET_STUDIO_BATCHES",
 )
-async def get_studio_batches(call: Call, *, limit: Limit = DEFAULT_LIMIT, offset: Offset = 0) -> StudioQueue:
+async def get_studio_batches(call: Call, *, offset: Offset = 0) -> StudioQueue:
     """List the pending Studio batches in the order they are worked on."""
-    return _queue(await call.api.studio.batches(), limit, offset)
+    return _queue(await call.api.studio.batches(), offset=offset)
 
 
 @tool(
@@ -170,8 +168,8 @@ async def set_studio_batch_priorities(
     *,
     batch_names: Annotated[list[Name], Field(min_length=1, description="All pending batches, most urgent first")],
 ) -> StudioQueue:
-    """Set the order of the pending Studio batches. Name every one of them (get_studio_batches); otherwise nothing is
-    changed. Returns the new and the old order."""
+    """Order the pending Studio batches: name every one of them (get_studio_batches), or nothing changes. Returns
+    the new and old order."""
     pending = [batch.name for batch in await call.api.studio.batches()]
     if difference := _difference(batch_names, pending):
         raise ToolFailure(
@@ -206,8 +204,7 @@ def _names(names: Sequence[str]) -> str:
     action="SCALE_AI_RESET_BATCH_PRIORITIES",
 )
 async def reset_studio_batch_priorities(call: Call) -> StudioQueue:
-    """Drop the hand-made order of the Studio batches: calibration first, then oldest first. Returns the new and the
-    old order."""
+    """Drop the hand-made order of Studio batches: calibration first, then oldest. Returns the new and old order."""
     before = [batch.name for batch in await call.api.studio.batches()]
     batches = await call.api.studio.reset_priorities()
     note = f"The order before: {_names(before)}. set_studio_batch_priorities can bring it back."

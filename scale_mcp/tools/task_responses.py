@@ -62,11 +62,11 @@ async def get_task_response(
     call: Call,
     *,
     task_id: TaskId,
-    uuid: Annotated[Identifier, Field(description="Last path part of the URL in the task's response")],
-    save_as: Annotated[Text | None, Field(description="New file below the operator's download folder")] = None,
+    uuid: Annotated[Identifier, Field(description="Last part of the response URL")],
+    save_as: Annotated[Text | None, Field(description="New file in the download folder")] = None,
 ) -> ResponseResult:
-    """Fetch a result file (masks, video, lidar) that a task's response links to. Returns a summary; save_as stores all
-    of it. Scale may want the live key."""
+    """Fetch a result file (masks, video, lidar) that a task's response links to. Returns a summary; save_as stores
+    it all. May need the live key."""
     if save_as is not None:
         root = _download_root(call)
         check_new_file_below(root, save_as)

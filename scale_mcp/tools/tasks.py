@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from scale_mcp.models.checks import Checked, Name, Problem, Tag, Tags, TaskMetadata, Text, in_order
+from scale_mcp.models.checks import Checked, Name, Problem, Tags, TaskMetadata, Text, in_order
 from scale_mcp.models.common import ReviewStatus, TaskStatus
 from scale_mcp.models.tasks import TaskFilter
 from scale_mcp.text import clean_value
@@ -38,7 +38,7 @@ async def get_task(
     call: Call,
     *,
     task_id: TaskId,
-    part: Annotated[Text | None, Field(description="Only this part, e.g. response.annotations")] = None,
+    part: Annotated[Text | None, Field(description="Only this, e.g. response.annotations")] = None,
     offset: Annotated[int | None, Field(ge=0, description="First item of that part")] = None,
 ) -> TaskPart:
     """Read one task: status, params, response. Large values are cut; read on with part and offset."""
@@ -73,23 +73,23 @@ class TaskQuery(Checked):
 
     project: Name | None = Field(None, description="Project name")
     batch: Name | None = Field(None, description="Batch name")
-    type: Text | None = Field(None, description="Task type, e.g. imageannotation")
+    type: Text | None = Field(None, description="E.g. imageannotation")
     status: TaskStatus | None = Field(None, description="Task status")
     customer_review_status: (
         Annotated[list[ReviewStatus], Field(min_length=1), BeforeValidator(_comma_joined)] | None
-    ) = Field(None, description="Audit results, any of them")
+    ) = Field(None, description="Audit results")
     unique_id: Annotated[list[Text], Field(min_length=1), BeforeValidator(_listed)] | None = Field(
-        None, description="Your ids, any of them"
+        None, description="Own ids"
     )
     tags: Annotated[list[Text], Field(min_length=1), BeforeValidator(_listed)] | None = Field(None, description="Tags")
-    start_time: Time | None = Field(None, description="Created from (ISO 8601)")
+    start_time: Time | None = Field(None, description="Created from, ISO 8601")
     end_time: Time | None = Field(None, description="Created until")
     completed_after: Time | None = Field(None, description="Completed from")
     completed_before: Time | None = Field(None, description="Completed until")
     updated_after: Time | None = Field(None, description="Updated from")
     updated_before: Time | None = Field(None, description="Updated until")
     include_attachment_url: bool | None = Field(None, description="Add attachment URLs")
-    limited_response: bool | None = Field(None, description="Only id, status, metadata, project")
+    limited_response: bool | None = Field(None, description="Only the main fields")
     limit: Limit = Field(DEFAULT_LIMIT, description="Page size")
     next_token: Text | None = Field(None, description="From the page before")
 
@@ -111,8 +111,7 @@ class TaskQuery(Checked):
     action="SCALE_AI_LIST_TASKS",
 )
 async def list_tasks(call: Call, query: TaskQuery) -> TaskList:
-    """Find tasks, newest first, a short row each; total counts all matches. Use get_task for details. Times bound
-    created_at unless named otherwise."""
+    """Find tasks, newest first, a short row each (get_task has details); total counts all matches."""
     page = await call.api.tasks.page(query.filter(), next_token=query.next_token, limit=query.limit)
     return task_list(
         page,
@@ -134,7 +133,7 @@ async def add_task_tags(
     call: Call,
     *,
     task_id: TaskId,
-    tags: Annotated[Tags, Field(min_length=1, description="Tags to add; 5 per task")],
+    tags: Annotated[Tags, Field(min_length=1, description="Tags to add")],
 ) -> ChangedTask:
     """Add tags to a task and keep those it has. Returns the task."""
     task = await call.api.tasks.add_tags(task_id, tags)
@@ -171,7 +170,7 @@ async def delete_task_tags(
     call: Call,
     *,
     task_id: TaskId,
-    tags: Annotated[list[Tag], Field(min_length=1, description="Tags to remove")],
+    tags: Annotated[list[Text], Field(min_length=1, description="Tags to remove")],
 ) -> ChangedTask:
     """Remove tags from a task; absent ones are ignored. Returns the task."""
     task = await call.api.tasks.delete_tags(task_id, tags)
@@ -187,9 +186,9 @@ async def delete_task_tags(
     action="SCALE_AI_UPDATE_TASK_UNIQUE_ID",
 )
 async def update_task_unique_id(
-    call: Call, *, task_id: TaskId, unique_id: Annotated[Text, Field(description="New id, unique account-wide")]
+    call: Call, *, task_id: TaskId, unique_id: Annotated[Text, Field(description="Unique account-wide")]
 ) -> ChangedTask:
-    """Give a task your own id, or another one; a conflict if a task has it. Returns the task."""
+    """Give a task another unique_id; refused if a task has it. Returns the task."""
     task = await call.api.tasks.set_unique_id(task_id, unique_id)
     return changed(task, f"unique_id is now {quoted(task.unique_id)}")
 
@@ -203,7 +202,7 @@ async def update_task_unique_id(
     action="SCALE_AI_DELETE_TASK_UNIQUE_ID",
 )
 async def delete_task_unique_id(call: Call, *, task_id: TaskId) -> ChangedTask:
-    """Take the unique_id off a task. The guard against duplicates is gone then. Returns the task."""
+    """Take a task's unique_id off, and so its guard against duplicates. Returns the task."""
     return changed(await call.api.tasks.clear_unique_id(task_id), "has no unique_id any more; another task may take it")
 
 
@@ -216,9 +215,9 @@ async def delete_task_unique_id(call: Call, *, task_id: TaskId) -> ChangedTask:
     action="SCALE_AI_SET_TASK_METADATA",
 )
 async def set_task_metadata(
-    call: Call, *, task_id: TaskId, metadata: Annotated[TaskMetadata, Field(description="The whole metadata, ≤ 10 kB")]
+    call: Call, *, task_id: TaskId, metadata: Annotated[TaskMetadata, Field(description="At most 10 kB")]
 ) -> ChangedTask:
-    """Replace all metadata of a task; keys not given are lost, so get_task first. Returns the task."""
+    """Replace all metadata of a task; keys not given are lost (get_task shows them). Returns the task."""
     task = await call.api.tasks.set_metadata(task_id, metadata)
     return changed(task, f"metadata is now {compact(shorten(task.metadata, 800)[0])}")
 
@@ -241,7 +240,7 @@ class CallbackResult(ToolOutput):
     action="SCALE_AI_POST_V1_TASK_SEND_CALLBACK",
 )
 async def resend_task_callback(call: Call, *, task_id: TaskId) -> CallbackResult:
-    """Send the callback of a completed or errored task again, each time it is called. Returns success."""
+    """Send the callback of a completed or errored task again. Returns success."""
     answer = shorten(await call.api.tasks.send_callback(task_id), 1_000)[0]
     return CallbackResult(task_id=task_id, success=answer.get("success") is not False, answer=answer or None)
 

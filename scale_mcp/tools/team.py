@@ -11,8 +11,8 @@ from scale_mcp.models.checks import Emails
 from scale_mcp.models.common import TeamRole
 from scale_mcp.models.team import Teammate
 from scale_mcp.tools.card import Call, tool
-from scale_mcp.tools.outputs import DEFAULT_LIMIT, Entry, Listing, by_rows, entries
-from scale_mcp.tools.parameters import Limit, Offset
+from scale_mcp.tools.outputs import Entry, Listing, by_rows, entries
+from scale_mcp.tools.parameters import Offset
 
 COLUMNS = ("email", "role", "firstName", "lastName", "company", "isStudioLabeler", "expiry")
 
@@ -58,9 +58,9 @@ def _concerned(team: Sequence[Teammate], emails: Sequence[str], done: str) -> Te
     keywords=("team", "people", "members", "users", "who", "roles", "invited", "colleagues"),
     action="SCALE_AI_GET_TEAMS",
 )
-async def list_teammates(call: Call, *, limit: Limit = DEFAULT_LIMIT, offset: Offset = 0) -> TeamList:
+async def list_teammates(call: Call, *, offset: Offset = 0) -> TeamList:
     """List the people of the account with their roles, invited ones included."""
-    return by_rows(TeamList, _rows(await call.api.team.list()), offset=offset, limit=limit)
+    return by_rows(TeamList, _rows(await call.api.team.list()), offset=offset)
 
 
 @tool(
