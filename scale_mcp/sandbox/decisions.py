@@ -182,8 +182,8 @@ FILE_PROJECT_IS_FREE = Decision(
 )
 IMPORT_WITHOUT_FETCH = Decision(
     "What does an import of a URL do, when nothing may be fetched?",
-    "The sandbox's own files, its data set and `scaledata://` URLs are copied. Any other http(s) URL is recorded without"
-    " content, size 0, its type guessed from its name. The reserved host here answers as an unreachable one does: 400.",
+    "The sandbox's own files, its data set and `scaledata://` URLs are copied. Any other http(s) URL is recorded"
+    " without content, size 0, its type guessed from its name. The reserved host here is never reached: 400.",
     "broken.sandbox.invalid",
 )
 FILE_METADATA_FILTER = Decision(
@@ -255,7 +255,8 @@ EVALUATED_SHARE = Decision(
 )
 PASSING_SCORE = Decision(
     "When is an attempt passed?",
-    "When it agrees with the expected response to this share: paired annotations weighed by overlap, fields one by one.",
+    "When it agrees with the expected response to this share: paired annotations weighed by overlap, fields one by"
+    " one.",
     0.8,
 )
 ATTEMPT_NEEDS_TRUTH = Decision(
