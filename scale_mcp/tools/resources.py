@@ -1,0 +1,118 @@
+"""Projects, batches and tasks as resources: the whole object under an address, where tools show a short form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from pydantic import TypeAdapter, ValidationError
+
+from scale_mcp.models.checks import Identifier, Name, problems_in
+from scale_mcp.text import clean_value
+from scale_mcp.tools.card import ToolFailure
+from scale_mcp.tools.fitting import compact, shorten
+
+if TYPE_CHECKING:
+    from scale_mcp.api import ScaleApi
+
+MAX_CHARACTERS = 200_000
+MIME_TYPE = "application/json"
+
+
+@dataclass(frozen=True)
+class ResourceTemplate:
+    """A kind of resource. ``uri_template`` has one variable, which stands for a percent-encoded name or id."""
+
+    name: str
+    uri_template: str
+    title: str
+    description: str
+    fetch: Callable[[ScaleApi, str], Awaitable[dict[str, Any]]]
+    variable: str
+    check: Any
+
+    @property
+    def addresses(self) -> re.Pattern[str]:
+        """The form of the addresses it answers; group 1 is the encoded name."""
+        prefix = self.uri_template.partition("{")[0]
+        return re.compile(re.escape(prefix) + r"([^/?#]+)")
+
+
+async def read_project(api: ScaleApi, name: str) -> dict[str, Any]:
+    return (await api.projects.get(name)).to_wire()
+
+
+async def read_batch(api: ScaleApi, name: str) -> dict[str, Any]:
+    """The batch with its progress, which Scale keeps apart."""
+    batch = await api.batches.get(name)
+    status = await api.batches.status(name)
+    counts = {count: getattr(status, count) for count in ("pending", "completed", "error", "canceled")}
+    return {**batch.to_wire(), "status": status.status, "counts": counts}
+
+
+async def read_task(api: ScaleApi, task_id: str) -> dict[str, Any]:
+    return (await api.tasks.get(task_id)).to_wire()
+
+
+TEMPLATES: tuple[ResourceTemplate, ...] = (
+    ResourceTemplate(
+        "project",
+        "scale://project/{name}",
+        "A project",
+        "A project with all versions of its parameters and ontology, by its percent-encoded name.",
+        read_project,
+        "name",
+        Name,
+    ),
+    ResourceTemplate(
+        "batch",
+        "scale://batch/{name}",
+        "A batch",
+        "A batch and how far it is, by its percent-encoded name.",
+        read_batch,
+        "name",
+        Name,
+    ),
+    ResourceTemplate(
+        "task",
+        "scale://task/{id}",
+        "A task",
+        "A task with its parameters and response, by its id.",
+        read_task,
+        "id",
+        Identifier,
+    ),
+)
+
+
+async def read(api: ScaleApi, uri: str) -> str | None:
+    """The resource at ``uri`` as JSON text, None when no template answers that address.
+
+    Raises ToolFailure for a name that cannot be one; Scale's own errors pass through.
+    """
+    for template in TEMPLATES:
+        if match := template.addresses.fullmatch(uri):
+            return _text(await template.fetch(api, _decoded(template, match[1])))
+    return None
+
+
+def _decoded(template: ResourceTemplate, encoded: str) -> str:
+    try:
+        name: str = TypeAdapter(template.check).validate_python(unquote(encoded, errors="strict"), strict=True)
+    except UnicodeDecodeError:
+        raise ToolFailure(f"The {template.variable} in the address is not percent-encoded UTF-8.") from None
+    except ValidationError as error:
+        problems = "; ".join(problem.text for problem in problems_in(error))
+        raise ToolFailure(f"The {template.variable} in the address {problems}.") from None
+    return name
+
+
+def _text(value: dict[str, Any]) -> str:
+    text = compact(clean_value(value))
+    if len(text) <= MAX_CHARACTERS:
+        return text
+    shorter, notes = shorten(value, MAX_CHARACTERS)
+    return compact({**shorter, "shortened": notes})
