@@ -130,8 +130,8 @@ async def _call(tool: str, arguments: dict[str, Any], settings: Settings, agreed
     secrets = [settings.api_key.get_secret_value()] if settings.api_key else []
     configure_logging(level, settings.log_format, secrets)
 
-    from mcp import Client
-    from mcp.types import ElicitRequestParams, ElicitResult
+    from mcp import Client, MCPError
+    from mcp.types import CallToolResult, ElicitRequestParams, ElicitResult, TextContent
 
     from scale_mcp.server.build import build_server
 
@@ -150,7 +150,10 @@ async def _call(tool: str, arguments: dict[str, Any], settings: Settings, agreed
         # Discovery would hide the tool behind run_tool; the caller has found it already.
         server = build_server(connection, settings.model_copy(update={"discovery": False}))
         async with Client(server, elicitation_callback=ask) as client:
-            return await client.call_tool(tool, arguments, progress_callback=progress)
+            try:
+                return await client.call_tool(tool, arguments, progress_callback=progress)
+            except MCPError as error:
+                return CallToolResult(content=[TextContent(type="text", text=error.message)], is_error=True)
 
 
 def _show(result: CallToolResult, output: str) -> Exit:

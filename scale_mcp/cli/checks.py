@@ -184,14 +184,9 @@ async def start(settings: Settings) -> Check:
     from mcp import Client, StdioServerParameters
 
     program, *arguments = command()
-    inherited = {name: value for name, value in os.environ.items() if name.upper().startswith("SCALE_")}
-    if settings.sandbox:
-        arguments = [*arguments, "serve", "--sandbox"]
-    else:
-        arguments = [*arguments, "serve"]
-        inherited["SCALE_API_URL"] = settings.api_url
-    inherited |= {"SCALE_MCP_TRANSPORT": "stdio", "SCALE_MCP_LOG_LEVEL": "error"}
-    parameters = StdioServerParameters(command=program, args=arguments, env=inherited)
+    arguments = [*arguments, "serve"]
+    environment = {**as_variables(settings), "SCALE_MCP_TRANSPORT": "stdio", "SCALE_MCP_LOG_LEVEL": "error"}
+    parameters = StdioServerParameters(command=program, args=arguments, env=environment)
     started = time.monotonic()
     try:
         with anyio.fail_after(30):
@@ -208,6 +203,21 @@ async def start(settings: Settings) -> Check:
     if seconds > SLOW_START:
         return Check("Start", "warn", detail, "Hosts may give up; a virus scanner or a network drive may be the cause.")
     return Check("Start", "ok", detail)
+
+
+def as_variables(settings: Settings) -> dict[str, str]:
+    """What was set, as the environment of a server with the same settings; the key among them."""
+    from scale_mcp.settings import variable
+
+    values: dict[str, str] = {}
+    for name in settings.model_fields_set:
+        value = getattr(settings, name)
+        if isinstance(value, tuple):
+            value = ",".join(value)
+        elif name == "api_key":
+            value = value.get_secret_value() if value else ""
+        values[variable(name)] = str(value)
+    return values
 
 
 def report(checks: list[Check]) -> dict[str, Any]:

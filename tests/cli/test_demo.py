@@ -7,7 +7,7 @@ import httpx2
 import pytest
 
 from scale_mcp.cli.showcase.reading import agreement, all_answered, counted, outlines, overlap, uuids
-from scale_mcp.cli.showcase.receiver import listening
+from scale_mcp.cli.showcase.receiver import Receiver, listening
 from scale_mcp.cli.showcase.session import CallFailed, Line, Session
 from scale_mcp.cli.showcase.stages import Demonstration
 
@@ -82,7 +82,7 @@ async def test_a_call_that_fails_ends_the_demo_and_stays_in_the_record() -> None
 
     session = Session(Refusing(), Nowhere())  # type: ignore[arg-type]
     with pytest.raises(CallFailed, match="create_project: connection lost"):
-        await Demonstration(session, None, None, None).set_up()  # type: ignore[arg-type]
+        await Demonstration(session, Receiver("secret"), None, None).set_up()  # type: ignore[arg-type]
     assert session.by_tool()["create_project"].ok is False
 
 

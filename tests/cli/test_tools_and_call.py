@@ -87,7 +87,7 @@ def test_arguments_come_from_a_file_or_stdin(tmp_path: Path) -> None:
         (["get_task", "--sandbox", "--json", "[]"], 2, "takes an object"),
         (["get_task", "--sandbox", "--json", "@/no/such/file"], 2, "/no/such/file"),
         (["get_task", "--sandbox", "--json", '{"taskid": "x"}'], 2, "task_id"),
-        (["get_task", "--sandbox", "--json", '{"task_id": "5774cc78b01249ab09f089dd"}'], 1, "5774cc78b01249ab09f089dd"),
+        (["get_task", "--sandbox", "--json", '{"task_id": "5774cc78b01249ab09f089dd"}'], 1, "404"),
         (["list_projects"], 2, "--sandbox"),
     ],
 )
