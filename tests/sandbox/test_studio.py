@@ -6,7 +6,7 @@ from urllib.parse import quote
 import httpx2
 import pytest
 
-from scale_mcp.sandbox import Sandbox
+from scale_mcp.sandbox import Sandbox, decisions
 from scale_mcp.sandbox.accounts import account_for
 
 pytestmark = pytest.mark.anyio
@@ -204,6 +204,21 @@ async def test_priorities_must_name_every_pending_batch_once(
     assert await names_of(studio) == ["b1", "b2"]
 
 
+async def test_the_workforce_takes_the_batches_in_their_order(sandbox: Sandbox, studio: httpx2.AsyncClient) -> None:
+    task = {"attachment": "https://example.com/a.png", "geometries": {"box": {"objects_to_annotate": ["car"]}}}
+    for name in ("b1", "b2", "b3"):
+        await post(studio, "/batches", {"project": YARD, "name": name})
+        for _ in range(sandbox.options.workers):
+            await post(studio, "/task/imageannotation", {**task, "batch": name})
+        await post(studio, f"/batches/{name}/finalize")
+    names = [{"name": name} for name in ("b3", "b1", "b2")]
+    await post(studio, "/studio/batches/set_priorities", {"batches": names})
+    await sandbox.advance(decisions.PICKUP_DELAY.value + 1)
+
+    tasks = (await studio.get("/tasks")).json()["docs"]
+    assert {task["batch"] for task in tasks if task["work_started"]} == {"b3"}
+
+
 async def test_groups_of_a_batch_are_set_not_added(sandbox: Sandbox, studio: httpx2.AsyncClient) -> None:
     await pending_batches(sandbox, "b/1")
     await assign(studio, [MEMBER, MANAGER], [YARD])
@@ -224,7 +239,10 @@ async def test_priorities_and_groups_do_not_disturb_each_other(sandbox: Sandbox,
     await studio.put("/studio/batches/b2", json={"groups": [MEMBER]})
 
     batches = (await studio.get("/studio/batches")).json()
-    assert [(b["name"], b["studioPriority"], b["groups"]) for b in batches] == [("b2", 1, [MEMBER]), ("b1", 2, [MEMBER])]
+    assert [(b["name"], b["studioPriority"], b["groups"]) for b in batches] == [
+        ("b2", 1, [MEMBER]),
+        ("b1", 2, [MEMBER]),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -233,13 +233,21 @@ def set_priorities(request: Request) -> Reply:
     with request.sandbox.store.transaction():
         for place, name in enumerate(names, start=1):
             _put(request, pending[name], priority=place)
-    return list_batches(request)
+    return _queued_again(request)
 
 
 def reset_priorities(request: Request) -> Reply:
     """``POST /studio/batches/reset_priorities``: back to calibration batches first, then the oldest."""
     sandbox, account = request.sandbox, request.account
     sandbox.store.execute("UPDATE studio_batches SET priority = NULL WHERE account_id = ?", (account.id,))
+    return _queued_again(request)
+
+
+def _queued_again(request: Request) -> Reply:
+    """The pending batches, whose tasks also wait for the workforce in the new order."""
+    sandbox = request.sandbox
+    for batch in _pending(request):
+        sandbox.engine.release(sandbox.account_no(request.account.id), batch, sandbox.clock.now())
     return list_batches(request)
 
 
