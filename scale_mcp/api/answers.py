@@ -35,15 +35,15 @@ def decoded(answer: Answer, decode: Callable[[Any], T], *, plain: bool) -> T:
     Raises UnexpectedAnswer when it cannot be decoded: broken off, of another server, of another shape. A write may
     well have happened then.
     """
-    problem = "it is not JSON"
     try:
         return decode(_json(answer, plain=plain))
     except (ValueError, RecursionError) as error:
         problem = _problem(error)
+        broken_off = isinstance(error, json.JSONDecodeError | UnicodeDecodeError)
     raise UnexpectedAnswer(
         f"Scale answered {answer.status}, but the answer cannot be read: {problem}.",
         status=answer.status,
-        retryable=True,
+        retryable=broken_off,  # what has another shape will have it next time too
         request_id=answer.request_id,
         in_doubt=True,
     )

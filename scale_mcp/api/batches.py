@@ -13,6 +13,7 @@ from scale_mcp.api.pagination import by_offset
 from scale_mcp.api.recovery import is_covered, settle
 from scale_mcp.api.retry import Repeat
 from scale_mcp.models.batches import Batch, BatchFilter, BatchPage, BatchStatus
+from scale_mcp.text import one_line
 
 
 class Batches:
@@ -50,8 +51,8 @@ class Batches:
             failure,
             look_up=lambda: self._find(name),
             difference=lambda batch: _difference(batch, body),
-            name=f'batch named "{name}"',
-            find_out=f'To find out, get the batch "{name}"; creating it again under that name cannot make it twice.',
+            name=f'batch named "{one_line(name, 200)}"',
+            find_out="To find out, get the batch; creating it again under that name cannot make it twice.",
             options=self._client.options,
         )
 
@@ -79,7 +80,7 @@ class Batches:
             batch = await self.get(name)
         except ScaleError as error:
             raise OutcomeUnknown(
-                f'It is not known whether batch "{name}" was finalized: {failure.message} '
+                f'It is not known whether batch "{one_line(name, 200)}" was finalized: {failure.message} '
                 f"Then looking it up failed as well ({error.message}).",
                 status=failure.status,
                 scale_message=failure.scale_message,
@@ -91,7 +92,7 @@ class Batches:
         if batch.status != "staging":
             return batch
         if not isinstance(failure, InvalidRequest):
-            failure.next_step = f'Batch "{name}" is still in staging, so it was not finalized. Trying again is safe.'
+            failure.next_step = f'Batch "{one_line(name, 200)}" is in staging, so it is not finalized yet. Try again.'
         raise failure
 
     async def prioritize(self, name: str, priority: int) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from scale_mcp.api.recovery import settle
 from scale_mcp.api.retry import Repeat
 from scale_mcp.api.transfer import Progress, multipart
 from scale_mcp.models.files import File, FilePage
+from scale_mcp.text import one_line
 
 MAX_METADATA = 8_000  # bytes of the JSON text
 PAGES_SEARCHED = 10  # for a file by its reference_id; Scale has no look-up for that
@@ -118,16 +119,17 @@ class Files:
         """What became of an upload in doubt. Only the list of its project can tell, if it has one."""
         if not failure.in_doubt or not reference_id:
             raise failure
+        quoted = one_line(reference_id, 200)
         if isinstance(failure, Conflict) and not project:
             failure.message += " An earlier attempt of this call may have stored the file."
-            failure.next_step = f'Look for reference_id "{reference_id}" in the list of files before sending it again.'
+            failure.next_step = f'Look for reference_id "{quoted}" in the list of files before sending it again.'
             raise failure
         return await settle(
             failure,
             look_up=lambda: self._find(reference_id, project),
             difference=lambda _: None,
-            name=f'file with reference_id "{reference_id}"',
-            find_out=f'To find out, list the project\'s files and look for reference_id "{reference_id}"; sending it '
+            name=f'file with reference_id "{quoted}"',
+            find_out=f'To find out, list the project\'s files and look for reference_id "{quoted}"; sending it '
             "again with that same reference_id cannot store it twice.",
             options=self._client.options,
         )

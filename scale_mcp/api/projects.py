@@ -11,6 +11,7 @@ from scale_mcp.api.operation import Operation
 from scale_mcp.api.recovery import is_covered, settle
 from scale_mcp.api.retry import Repeat
 from scale_mcp.models.projects import Project, ProjectTemplate
+from scale_mcp.text import one_line
 
 if TYPE_CHECKING:
     from builtins import list as List  # noqa: N812  # the class has a method of that name
@@ -57,8 +58,8 @@ class Projects:
             failure,
             look_up=lambda: self._find(name),
             difference=lambda project: _difference(project, type, params),
-            name=f'project named "{name}"',
-            find_out=f'To find out, get the project "{name}"; creating it again under that name cannot make it twice.',
+            name=f'project named "{one_line(name, 200)}"',
+            find_out="To find out, get the project; creating it again under that name cannot make it twice.",
             options=self._client.options,
         )
 

@@ -3,7 +3,7 @@
 - What: connection failures and the statuses 408, 429 and 5xx; for a request that must not happen twice only what
   certainly did not happen (see ``Repeat``).
 - When: after the ``Retry-After`` of the answer if it is sane, else after a pause that doubles each time, with jitter.
-- Never past the deadline of the caller: then the error goes out at once, with the wait in it.
+- Never past the deadline of the caller: then the error goes out at once, with the server's wait.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from scale_mcp.api.recovery import is_covered, settle
 from scale_mcp.api.results import Created
 from scale_mcp.api.retry import Repeat
 from scale_mcp.models.tasks import Task, TaskFilter, TaskPage
+from scale_mcp.text import one_line
 
 OUR_PREFIX = "scale-mcp-"  # of the unique ids that we assign
 
@@ -76,12 +77,13 @@ async def create_task(client: Client, request: TaskToCreate, *, assign_unique_id
         raise await _with_existing_task(client, failure, unique_id)
     if not failure.in_doubt:
         raise failure
+    quoted = one_line(unique_id, 300)
     task = await settle(
         failure,
         look_up=lambda: _find(client, unique_id, failure),
         difference=lambda task: None if assigned else _difference(task, request.task_type, body),
-        name=f'task with unique_id "{unique_id}"',
-        find_out=f'To find out, list the tasks with unique_id "{unique_id}"; to create it, repeat the request with '
+        name=f'task with unique_id "{quoted}"',
+        find_out=f'To find out, list the tasks with unique_id "{quoted}"; to create it, repeat the request with '
         "that same unique_id, which cannot create it twice.",
         options=client.options,
     )

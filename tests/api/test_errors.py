@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -76,9 +75,3 @@ def test_the_wait_is_told():
 
     assert str(error) == "Scale answered 429 without a message. Wait 12 s, then try again."
     assert repr(error) == f"RateLimited({str(error)!r})"
-
-
-def test_no_module_of_the_api_is_long():
-    modules = Path(scale_mcp.api.__file__).parent.glob("*.py")
-
-    assert not [path.name for path in modules if len(path.read_text(encoding="utf-8").splitlines()) > 250]

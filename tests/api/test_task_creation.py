@@ -107,13 +107,21 @@ async def test_a_create_whose_answer_was_lost_is_recovered(trouble: httpx2.Respo
     assert (await api.tasks.create(request())).recovered
 
 
-@pytest.mark.parametrize("content", [b'{"task_id": "65f0', b"", b"OK", b"{}", b"<html>"])
+@pytest.mark.parametrize("content", [b'{"task_id": "65f0', b"", b"OK", b"<html>"])
 async def test_a_create_with_a_broken_answer_is_recovered_or_repeated_and_never_doubled(content: bytes):
     api, script = scale([httpx2.Response(200, content=content), TAKEN, found()])
     created = await api.tasks.create(request())
 
     assert created.recovered
     assert {script.body(index)["unique_id"] for index in (0, 1)} == {"u-1"}
+
+
+@pytest.mark.parametrize("answer", [{}, [], {"id": 1}, "OK"])
+async def test_a_create_whose_answer_is_no_task_is_looked_up(answer: Any):
+    api, script = scale([ok(answer), found()])
+
+    assert (await api.tasks.create(request())).recovered
+    assert len(script.requests) == 2
 
 
 async def test_a_create_whose_every_attempt_fails_is_looked_up():
@@ -280,6 +288,16 @@ async def test_a_refusal_is_a_refusal(status: int, kind: type[ScaleError]):
         await api.tasks.create(request())
 
     assert len(script.requests) == 1
+
+
+async def test_an_odd_unique_id_is_quoted_harmlessly():
+    api, script = scale([*[httpx2.ReadError("reset")] * 4, NONE])
+    with pytest.raises(OutcomeUnknown) as caught:
+        await api.tasks.create(request("a\u202e\x00\n" + "x" * 5000))
+
+    assert len(str(caught.value)) <= 1200
+    assert "\u202e" not in str(caught.value)
+    assert script.body(0)["unique_id"].startswith("a\u202e\x00\n")
 
 
 async def test_an_endless_429_is_no_doubt():
