@@ -160,15 +160,14 @@ async def log_in(settings: Settings) -> Check:
 
 def definitions(settings: Settings) -> Check:
     """What a host would put before its model."""
-    from scale_mcp.cli.definitions import offered, size
+    from scale_mcp.cli.definitions import offered, tokens
     from scale_mcp.settings import SettingsError
 
     try:
         tools = offered(settings)
     except SettingsError as error:
         return Check("Tools", "fail", str(error), exit=Exit.USAGE)
-    tokens = size(tools) / 4
-    detail = f"{len(tools)} tools, about {tokens:,.0f} tokens of definitions"
+    detail = f"{len(tools)} tools, about {tokens(tools):,} tokens of definitions"
     if settings.read_only:
         detail += ", read-only"
     if settings.discovery:

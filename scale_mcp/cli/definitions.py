@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from scale_mcp.settings import Settings
     from scale_mcp.tools.card import Card
 
+CHARACTERS_PER_TOKEN = 4.5  # of these definitions, measured with the o200k_base encoding
+
 
 def offered(settings: Settings) -> list[Card]:
     """The cards that a server with these settings offers, in their fixed order.
@@ -30,12 +32,13 @@ def definition(card: Card) -> dict[str, Any]:
     return as_tool(card).model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def size(tools: list[Card]) -> int:
-    """Characters of what usually reaches a model: name, description and input schema."""
+def tokens(tools: list[Card]) -> int:
+    """About what usually reaches a model costs it: name, description and input schema, in tokens."""
     from scale_mcp.tools.schema import input_schema
 
     shown = [{"name": c.name, "description": c.description, "inputSchema": input_schema(c)} for c in tools]
-    return len(json.dumps(shown, ensure_ascii=False, separators=(",", ":")))
+    characters = len(json.dumps(shown, ensure_ascii=False, separators=(",", ":")))
+    return round(characters / CHARACTERS_PER_TOKEN / 100) * 100
 
 
 def first_sentence(card: Card) -> str:

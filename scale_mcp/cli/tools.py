@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -62,15 +61,18 @@ def tools(
         _show(cards)
 
 
-def _by_toolset(cards: list[Card]) -> list[tuple[str, list[Card]]]:
-    return [(name, list(group)) for name, group in groupby(cards, key=lambda card: card.toolset)]
+def _by_toolset(cards: list[Card]) -> dict[str, list[Card]]:
+    groups: dict[str, list[Card]] = {}
+    for card in cards:
+        groups.setdefault(card.toolset, []).append(card)
+    return groups
 
 
 def _markdown(cards: list[Card]) -> str:
     from scale_mcp.cli.definitions import first_sentence
 
     rows = ["| tool | what it does | risk |", "| --- | --- | --- |"]
-    for toolset, group in _by_toolset(cards):
+    for toolset, group in _by_toolset(cards).items():
         rows.append(f"| **{toolset}** | | |")
         for card in group:
             sentence = first_sentence(card).replace("|", "\\|")
@@ -82,14 +84,14 @@ def _show(cards: list[Card]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from scale_mcp.cli.definitions import first_sentence, size
+    from scale_mcp.cli.definitions import first_sentence, tokens
 
     console = stdout_console()
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for number, (toolset, group) in enumerate(_by_toolset(cards)):
+    for number, (toolset, group) in enumerate(_by_toolset(cards).items()):
         if number:
             table.add_row()
         table.add_row(Text(toolset, style="bold"))
@@ -100,4 +102,4 @@ def _show(cards: list[Card]) -> None:
     for risk, (colour, meaning) in RISKS.items():
         if any(card.risk == risk for card in cards):
             console.print(f"  [{colour}]{risk:8}[/{colour}] {meaning}")
-    console.print(f"\n{len(cards)} tools, about {size(cards) / 4:,.0f} tokens of definitions in an agent's context.")
+    console.print(f"\n{len(cards)} tools, about {tokens(cards):,} tokens of definitions in an agent's context.")
