@@ -191,15 +191,27 @@ def metadata_of(value: object) -> dict[str, Any]:
     """The metadata of a file, given as an object or as its JSON text. 400 above 8 kB or when it is no object."""
     if value is None or value == "":
         return {}
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            raise ApiError(400, 'Parameter is invalid, reason: "metadata" must be a JSON object as a string') from None
-    if not isinstance(value, dict):
+    found = json_object(value, "metadata") if isinstance(value, str) else value
+    if not isinstance(found, dict):
         raise ApiError(400, 'Parameter is invalid, reason: "metadata" must be a JSON object')
-    if len(dumps(value).encode()) > MAX_METADATA_BYTES:
+    if len(dumps(found).encode()) > MAX_METADATA_BYTES:
         raise ApiError(400, f'Parameter is invalid, reason: "metadata" is longer than {MAX_METADATA_BYTES} bytes')
+    return found
+
+
+def json_object(text: str, name: str) -> dict[str, Any]:
+    """The object in a JSON text; 400 for any other text, also for what only Python takes for JSON."""
+
+    def no_constant(word: str) -> None:
+        raise ValueError(f"{word} is not JSON")
+
+    try:
+        value = json.loads(text, parse_constant=no_constant)
+        dumps(value).encode()  # half a surrogate pair can be written in JSON, but not be stored or sent back
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise ApiError(400, f'Parameter is invalid, reason: "{name}" must be a JSON object as a string')
     return value
 
 

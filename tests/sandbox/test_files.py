@@ -87,7 +87,7 @@ async def test_a_reference_id_serves_once(live: httpx2.AsyncClient, connect: Con
     assert elsewhere.status_code == 200
 
 
-@pytest.mark.parametrize("metadata", ["[1]", "7", "{", json.dumps({"a": "x" * 8000})])
+@pytest.mark.parametrize("metadata", ["[1]", "7", "{", '{"a": NaN}', '{"a": "\\ud800"}', json.dumps({"a": "x" * 8000})])
 async def test_metadata_must_be_a_small_json_object(live: httpx2.AsyncClient, metadata: str) -> None:
     assert (await upload(live, metadata=metadata)).status_code == 400
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import PurePosixPath
 from typing import Any
@@ -13,7 +12,6 @@ from scale_mcp.sandbox.cursors import position_of, token_after
 from scale_mcp.sandbox.http import ApiError, Reply, Request, Route
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1", "sandbox.localhost"}
-SCHEMA = uploads.SCHEMA
 DATA_PATH = re.compile(r"/_sandbox/data/([^/]+)")
 CONTENT_PATH = re.compile(r"/_sandbox/files/([^/]+)/content")
 
@@ -119,7 +117,8 @@ def list_files(request: Request) -> Reply:
     after = position_of(request.one("cursor") or request.one("next_token"))
     # Only fixed fragments are put together here; every value is an argument.
     where, args = "account_id = ? AND project = ?", [request.account.id, project]
-    for name, value in _metadata_filter(request.one("metadata")).items():
+    wanted = request.one("metadata")
+    for name, value in (uploads.json_object(wanted, "metadata") if wanted else {}).items():
         where += " AND position IN (SELECT position FROM file_metadata WHERE account_id = ? AND name = ? AND value = ?)"
         args += [request.account.id, name, uploads.canonical(value)]
     store = request.sandbox.store
@@ -139,18 +138,6 @@ def list_files(request: Request) -> Reply:
         # The documentation pages by `cursor`, others by `next_token`: one token under both names.
         answer["next_token"] = answer["cursor"] = token_after(rows[limit - 1]["position"])
     return Reply(answer)
-
-
-def _metadata_filter(text: str | None) -> dict[str, Any]:
-    if not text:
-        return {}
-    try:
-        wanted = json.loads(text)
-    except (ValueError, RecursionError):
-        wanted = None
-    if not isinstance(wanted, dict):
-        raise ApiError(400, 'Parameter is invalid, reason: "metadata" must be a JSON object as a string')
-    return wanted
 
 
 ROUTES = [
