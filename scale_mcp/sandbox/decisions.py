@@ -227,6 +227,11 @@ STUDIO_NEW_BATCH_LAST = Decision(
     "Behind those that were given a place; among its like, calibration first and then the oldest.",
     True,
 )
+STUDIO_PLACES_FIRST = Decision(
+    "How do Studio priorities and other tasks of the account compare?",
+    "Batches that were given a place are worked on before everything else, in its order.",
+    1_000_000,
+)
 STUDIO_GROUP_TAKEN = Decision("What does a second group of one name get?", "409.", 409)
 STUDIO_LEAVING = Decision(
     "Does who is taken off a project leave its groups?", "Yes: groups consist of people assigned to the project.", True

@@ -55,9 +55,14 @@ class Engine:
         if batch is not None and batch.status == "staging":
             return None
         lowest, highest = decisions.PRIORITY_WITHOUT_ONE.value, 30
-        of_batch = batch.priority if batch is not None and batch.priority is not None else lowest
+        of_batch: float = batch.priority if batch is not None and batch.priority is not None else lowest
         of_task = whole(document.get("priority")) or lowest
-        return (highest - of_batch) * 100 + (highest - of_task)
+        if batch is not None and batch.flavour == "studio":
+            place: int | None = self._store.value("SELECT priority FROM studio_batches WHERE batch_no = ?", (batch.no,))
+            if place is not None:
+                return (place - decisions.STUDIO_PLACES_FIRST.value) * 100 + (highest - of_task)
+            of_batch += 0.5 * batch.calibration  # without places: calibration batches first, then the oldest
+        return round((highest - of_batch) * 100) + (highest - of_task)
 
     def expect(self, account_no: int, at: float) -> None:
         """A task began to wait at this time: somebody looks at the queue after the usual delay."""
@@ -174,7 +179,7 @@ class Engine:
         from scale_mcp.sandbox.answers import live_answer, test_answer
         from scale_mcp.sandbox.truth import find_truth
 
-        dice = self.dice(record, f"answer {len(record.document.get('prior_responses', ()))}")
+        dice = self.dice(record, "answer")
 
         def url(uuid: str) -> str:
             return f"{BASE}/task/{record.task_id}/response_url/{uuid}"
@@ -186,8 +191,12 @@ class Engine:
         return live_answer(record.document, truth, worker, url, dice, size=size)
 
     def dice(self, record: TaskRecord, purpose: str) -> random.Random:
-        """Random numbers that are the same in every sandbox with this seed, for the account's n-th task."""
-        return random.Random(f"{self._sandbox.options.seed}/{record.ordinal}/{purpose}")
+        """Random numbers that are the same in every sandbox with this seed, for the account's n-th task.
+
+        A task that is done again gets new ones.
+        """
+        again = len(record.document.get("prior_responses", ()))
+        return random.Random(f"{self._sandbox.options.seed}/{record.ordinal}/{again}/{purpose}")
 
     def expect_failure(self, record: TaskRecord, failure: dict[str, Any], at: float) -> None:
         """The attachments of this task cannot be had, which shows after a while."""
