@@ -104,6 +104,7 @@ class Agenda:
                 # Another process on the same file may have been quicker: only who removes the row runs it.
                 if self._store.execute("DELETE FROM agenda WHERE id = ?", (event.id,)).rowcount:
                     self._handlers[event.kind](event)
+                    self._clock.save()
         except Exception:
             logger.exception("An event of kind %s failed and is dropped", event.kind)
             self._store.execute("DELETE FROM agenda WHERE id = ?", (event.id,))

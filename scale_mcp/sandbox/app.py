@@ -118,6 +118,8 @@ class App:
             reply = await self._answer(scope, headers, exchange)
         except ApiError as error:
             reply = error.reply()
+        except RecursionError:
+            reply = ApiError(400, "The request body is nested too deeply.").reply()
         except Exception:
             logger.exception("%s %s failed", exchange.method, exchange.path)
             reply = ApiError(500, "The sandbox failed to answer; its log says why.").reply()
@@ -171,6 +173,7 @@ class App:
         if route.method == "GET":
             return route.handler(request)  # type: ignore[return-value]
         with self.sandbox.store.transaction():
+            self.sandbox.clock.save()
             return route.handler(request)  # type: ignore[return-value]
 
 

@@ -100,6 +100,10 @@ class Deliveries:
         if is_email(row["url"]):
             self._mail(row, event.at)
             return
+        refusal = self._courier.refusal(row["url"])
+        if refusal is not None:
+            self._conclude(row, event.at, Attempt(error=refusal, skipped=True))
+            return
         self._store.execute("UPDATE deliveries SET state = 'sending' WHERE id = ?", (row["id"],))
         under_way = asyncio.get_running_loop().create_task(self._attempt(row, event.at))
         self._under_way.add(under_way)

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from scale_mcp.sandbox.accounts import Account
     from scale_mcp.sandbox.sandbox import Sandbox
 
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 TRUE, FALSE = {"true", "1", "yes"}, {"false", "0", "no", ""}
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 class ApiError(Exception):
@@ -53,9 +58,12 @@ class Request:
         if not self.body.strip():
             return {} if empty is None else empty
         try:
-            return json.loads(self.body)
+            value = json.loads(self.body, parse_constant=_no_constant)
+            if SURROGATE.search(self.body):  # half a character cannot be stored, nor sent back
+                json.dumps(value, ensure_ascii=False).encode()
         except (ValueError, RecursionError) as error:
             raise ApiError(400, f"Invalid JSON in the request body: {error}") from None
+        return value
 
     def object(self) -> dict[str, Any]:
         """The body as a JSON object without its null members (nulls mean "not given")."""

@@ -96,8 +96,8 @@ def whole(value: Any) -> int | None:
     """An integer, also when written as a string (the API is lenient there), or None."""
     if isinstance(value, bool):
         return None
-    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
-        return int(value)
+    if isinstance(value, int | float):
+        return int(value) if abs(value) < 10**9 and value == int(value) else None
     return int(value) if isinstance(value, str) and re.fullmatch(r"-?\d{1,9}", value) else None
 
 

@@ -31,9 +31,16 @@ class Store:
         self._depth = 0
         try:
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-            self._prepare(schema)
         except sqlite3.Error as error:
             raise StoreError(f"The sandbox cannot open its database {path!r}: {error}.") from error
+        try:
+            self._prepare(schema)
+        except sqlite3.Error as error:
+            self.close()
+            raise StoreError(f"The sandbox cannot use its database {path!r}: {error}.") from error
+        except StoreError:
+            self.close()
+            raise
 
     def _prepare(self, schema: Iterable[str]) -> None:
         connection = self._connection

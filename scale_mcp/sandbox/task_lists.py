@@ -283,6 +283,6 @@ def read_token(token: str) -> tuple[int, int | None]:
         seq, total = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
     except (binascii.Error, UnicodeError, TypeError, RecursionError) as error:
         raise ValueError(str(error)) from None
-    if type(seq) is not int or not (total is None or type(total) is int):
+    if type(seq) is not int or not 0 <= seq < 2**62 or not (total is None or type(total) is int):
         raise ValueError("not a token")
     return seq, total

@@ -50,9 +50,8 @@ class AnnouncingServer(uvicorn.Server):
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """A sandbox at a port of its own, whose clock only moves by hand."""
-    server = AnnouncingServer(
-        uvicorn.Config(Sandbox(SandboxOptions(clock="manual")).app, port=0, log_level="critical", ws="none")
-    )
+    sandbox = Sandbox(SandboxOptions(clock="manual"))
+    server = AnnouncingServer(uvicorn.Config(sandbox.app, port=0, log_level="critical", ws="none"))
     thread = threading.Thread(target=server.run)
     thread.start()
     assert server.listening.wait(20)
@@ -60,6 +59,7 @@ def address() -> Iterator[str]:
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
     thread.join(20)
+    sandbox.store.close()
 
 
 @pytest.fixture(scope="module")
