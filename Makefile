@@ -9,7 +9,7 @@ export VENV PYTHON NO_UV
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format generate lock bundle clean
+.PHONY: help demo test check format generate picture lock bundle clean
 
 help: ## Show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1	\2/p' Makefile | expand -t 18
@@ -29,6 +29,9 @@ format: $(VENV)/.dev-installed ## Format the code and fix what the linter can fi
 
 generate: $(VENV)/.dev-installed ## Write again what is generated from the tools and settings
 	$(BIN)/python scripts/generate.py
+
+picture: $(VENV)/.dev-installed ## Draw docs/session.svg from a run of the demo
+	$(BIN)/python scripts/draw_session.py
 
 lock: $(VENV)/.dev-installed ## Resolve the dependencies anew into requirements/*.lock
 	$(BIN)/python scripts/locks.py

@@ -16,6 +16,7 @@ import struct
 import subprocess
 import sys
 import termios
+from itertools import groupby
 from pathlib import Path
 
 import pyte
@@ -27,6 +28,8 @@ from rich.text import Text
 ROOT = Path(__file__).resolve().parent.parent
 COLUMNS, ROWS = 112, 2000  # so many rows that nothing scrolls away
 LEFT_OUT = (("4  ", "5  "), ("7  ", r"\d+ of \d+ tools"))  # from the line that begins so, up to the one that begins so
+
+LINE_HEIGHT, ASCENT = 24.4, 18.5  # of rich's drawing, in its units
 
 
 def run_demo() -> list[list[Char]]:
@@ -69,11 +72,13 @@ def plain(line: list[Char]) -> str:
 
 def styled(line: list[Char]) -> Text:
     text = Text(no_wrap=True)
-    for char in line[: len(plain(line))]:
-        text.append(
-            char.data, Style(color=colour(char.fg), bgcolor=colour(char.bg), bold=char.bold, italic=char.italics)
-        )
+    for style, run in groupby(line[: len(plain(line))], key=style_of):
+        text.append("".join(char.data for char in run), style)
     return text
+
+
+def style_of(char: Char) -> Style:
+    return Style(color=colour(char.fg), bgcolor=colour(char.bg), bold=char.bold, italic=char.italics)
 
 
 def colour(name: str) -> str | None:
@@ -100,13 +105,38 @@ def main() -> None:
     console.print(Text("$ make demo", style="bold"))
     for line in shortened(run_demo()):
         console.print(line, no_wrap=True, crop=True)
-    (ROOT / "docs" / "session.svg").write_text(without_fonts(console.export_svg(title="scale-mcp")), encoding="utf-8")
+    drawing = smaller(with_blocks_as_areas(without_fonts(console.export_svg(title="scale-mcp"))))
+    (ROOT / "docs" / "session.svg").write_text(drawing, encoding="utf-8")
 
 
 def without_fonts(svg: str) -> str:
     """Leave out the web fonts: pages that show pictures do not load them, and the reader's own are as good."""
     svg = re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.S)
     return svg.replace("Fira Code", "ui-monospace, 'Cascadia Mono', Menlo, Consolas, 'DejaVu Sans Mono'")
+
+
+def with_blocks_as_areas(svg: str) -> str:
+    """Half blocks, of which the demo's pictures are made, leave gaps in many fonts. As areas they have none."""
+    colours = dict(re.findall(r"\.[\w-]+-(r\d+) \{ fill: (#\w+)", svg))
+    place = r'x="(?P<x>[\d.]+)" y="(?P<y>[\d.]+)" textLength="(?P<width>[\d.]+)"'
+
+    def area(match: re.Match[str]) -> str:
+        top, fill = float(match["y"]) - ASCENT, colours[match["style"]]
+        return (
+            f'<rect fill="{fill}" x="{match["x"]}" y="{top:g}" width="{match["width"]}" height="{LINE_HEIGHT / 2:g}"/>'
+        )
+
+    return re.sub(rf'<text class="[\w-]+-(?P<style>r\d+)" {place}[^>]*>▀+</text>', area, svg)
+
+
+def smaller(svg: str) -> str:
+    """Drop the names of colours that nothing uses any more, shorten the others, and say once how areas are drawn."""
+    used = set(re.findall(r'class="[\w-]+-(r\d+)"', svg))
+    svg = re.sub(r"\s*\.[\w-]+-(r\d+) \{[^}]*\}", lambda match: match[0] if match[1] in used else "", svg)
+    svg = svg.replace(' shape-rendering="crispEdges"', "").replace(
+        "<style>", "<style>rect{shape-rendering:crispEdges}", 1
+    )
+    return re.sub(r"terminal-\d+-", "t-", svg)
 
 
 if __name__ == "__main__":
