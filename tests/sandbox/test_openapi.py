@@ -166,3 +166,49 @@ async def test_what_the_sandbox_answers_fits_its_own_document(
 
     refusal = await live.get("/task/nope")
     jsonschema.validate(refusal.json(), document["components"]["schemas"]["Error"])
+
+
+ODD_VALUES: tuple[Any, ...] = (
+    None,
+    7,
+    -1.5,
+    True,
+    "",
+    "x",
+    "é\u0000",
+    [],
+    [[]],
+    [7],
+    ["x"],
+    [None],
+    {},
+    {"a": {}},
+    [{}],
+)
+
+
+@pytest.mark.parametrize("odd", ODD_VALUES, ids=repr)
+async def test_no_operation_fails_over_odd_values(document: dict[str, Any], live: httpx2.AsyncClient, odd: Any) -> None:
+    """Each member of each body in turn, then the whole body, is something else than it should be."""
+    await live.post("/projects", json={"name": "x", "type": "imageannotation", "studio": True})
+    await live.post("/batches", json={"name": "x", "project": "x"})
+    for path, method, operation in operations(document):
+        called = re.sub(r"\{\w+\}", "x", path)
+        content = operation.get("requestBody", {}).get("content", {})
+        schema = content.get("application/json", {}).get("schema", {})
+        example = {name: _plausible(each) for name, each in schema.get("properties", {}).items()}
+        bodies = [{**example, name: odd} for name in example] + [odd]
+        for body in bodies if schema else [None]:
+            answer = await live.request(method.upper(), called, json=body)
+            assert answer.status_code < 500, (method, called, body, answer.text)
+        for parameter in operation["parameters"]:
+            if parameter["in"] == "query" and isinstance(odd, str | int | float):
+                answer = await live.request(method.upper(), called, params={parameter["name"]: odd})
+                assert answer.status_code < 500, (method, called, parameter["name"], odd, answer.text)
+
+
+def _plausible(schema: dict[str, Any]) -> Any:
+    if "enum" in schema:
+        return schema["enum"][0]
+    kinds = {"array": ["a@example.com"], "object": {"a": 1}, "integer": 10, "number": 1.5, "boolean": True}
+    return kinds.get(schema.get("type", ""), "x")
