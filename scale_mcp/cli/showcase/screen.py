@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from scale_mcp.cli.showcase.reading import Outline
     from scale_mcp.cli.showcase.session import Line
 
-TOOL_WIDTH = 44  # of the tool's name with its count
+TOOL_WIDTH = 43  # of the tool's name with its count
 WIDEST = 100  # characters for all pictures of a row
 DETAIL = 4  # how much finer shapes are drawn than shown
 
@@ -33,9 +33,8 @@ def milliseconds(seconds: float) -> str:
 
 
 def introduction(client: Client, tools: int, seconds: float) -> str:
-    server = client.server_info
-    name = f"{server.name} {server.version}" if server else "the server"
-    return f"{name} answered in {milliseconds(seconds)}: {tools} tools over stdio, protocol {client.protocol_version}"
+    version = f"server {client.server_info.version}" if client.server_info else "a server without a name"
+    return f"{tools} tools over stdio in {milliseconds(seconds)} ({version}, protocol {client.protocol_version})"
 
 
 def named(line: Line) -> str:
@@ -74,7 +73,7 @@ class Plain(Nowhere):
         say(f"\n{number}. {title}: {about}")
 
     def line(self, line: Line) -> None:
-        say(f"  {'ok ' if line.ok else 'BAD'} {named(line):{TOOL_WIDTH}} {milliseconds(line.seconds):>8}  {line.note}")
+        say(f"  {'ok ' if line.ok else 'BAD'} {named(line):{TOOL_WIDTH}} {milliseconds(line.seconds):>7}  {line.note}")
 
     def remark(self, text: str) -> None:
         say(f"      {text}")
@@ -88,10 +87,12 @@ class Terminal(Nowhere):
         self._status: Any = None
 
     def opening(self, client: Client, tools: int, seconds: float) -> None:
-        self._console.print(f"\n[bold]scale-mcp demo[/bold]  [dim]{introduction(client, tools, seconds)}[/dim]")
+        heading = f"\n[bold]scale-mcp demo[/bold]  [dim]{introduction(client, tools, seconds)}[/dim]"
+        self._console.print(heading, no_wrap=True, overflow="ellipsis")
 
     def stage(self, number: int, title: str, about: str) -> None:
-        self._console.print(f"\n[bold cyan]{number}  {title}[/bold cyan]  [dim]{about}[/dim]")
+        heading = f"\n[bold cyan]{number}  {title}[/bold cyan]  [dim]{about}[/dim]"
+        self._console.print(heading, no_wrap=True, overflow="ellipsis")
 
     def line(self, line: Line) -> None:
         from rich.text import Text
@@ -102,7 +103,7 @@ class Terminal(Nowhere):
         text.append(line.tool)
         text.append(f" ×{line.calls}" if line.calls > 1 else "", style="cyan")
         text.pad_right(max(1, TOOL_WIDTH - len(text.plain)))
-        text.append(f"{milliseconds(line.seconds):>8}  ", style="dim")
+        text.append(f"{milliseconds(line.seconds):>7}  ", style="dim")
         text.append(line.note, style="" if line.ok else "red")
         self._console.print(text, no_wrap=line.ok, overflow="ellipsis")
 
@@ -133,7 +134,7 @@ class Terminal(Nowhere):
 
         width = min(WIDEST, self._console.width - 8)
         self._console.print(Padding(half_blocks(pictures, width), (1, 0, 0, 5)))
-        self._console.print(f"     [dim]{caption}[/dim]")
+        self._console.print(f"     [dim]{caption}[/dim]", no_wrap=True, overflow="ellipsis")
 
 
 def half_blocks(pictures: Sequence[Picture], width: int) -> RenderableType:
@@ -176,7 +177,7 @@ def closing_table(tools: Sequence[Tool], record: dict[str, Line]) -> RenderableT
     table.add_column("", width=1)
     table.add_column("tool", width=max(len(tool.name) for tool in tools))
     table.add_column("calls", justify="right", width=5)
-    table.add_column("time", justify="right", width=8)
+    table.add_column("time", justify="right", width=7)
     table.add_column("result", overflow="ellipsis", no_wrap=True, ratio=1)
     toolsets = list(dict.fromkeys(toolset_of(tool) for tool in tools))
     for toolset in toolsets:

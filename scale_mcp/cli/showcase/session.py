@@ -91,30 +91,33 @@ class Session:
     async def poll(
         self,
         tool: str,
-        note: Note,
-        arguments: Json,
+        note: Callable[[list[Json]], str],
+        calls: Sequence[Json],
         *,
         until: Callable[[Json], bool],
         pause: Callable[[], Awaitable[None]],
         seconds: float,
-    ) -> Json:
-        """Call a tool until its result is ``until``, as one line; ``pause`` waits for a reason to look again.
+    ) -> list[Json]:
+        """Call a tool, once per arguments, until each result is ``until``; ``pause`` waits for a reason to look again.
 
         Raises:
-            CallFailed: it was not within ``seconds``.
+            CallFailed: they were not within ``seconds``.
         """
         line = Line(self.stage, tool)
         deadline = time.monotonic() + seconds
+        results: list[Json] = []
         try:
-            while not until(result := await self._one(line, arguments)):
-                if time.monotonic() > deadline:
-                    line.ok, line.note = False, f"not there after {seconds:.0f} seconds"
-                    raise CallFailed(f"{tool}: {line.note}")
-                await pause()
-            line.note = note if isinstance(note, str) else note(result)
+            for arguments in calls:
+                while not until(result := await self._one(line, arguments)):
+                    if time.monotonic() > deadline:
+                        line.ok, line.note = False, f"not there after {seconds:.0f} seconds"
+                        raise CallFailed(f"{tool}: {line.note}")
+                    await pause()
+                results.append(result)
+            line.note = note(results)
         finally:
             self._finish(line)
-        return result
+        return results
 
     async def _one(self, line: Line, arguments: Json) -> Json:
         started = time.monotonic()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from typing import TYPE_CHECKING
 
 from scale_mcp.cli.showcase import material
+from scale_mcp.cli.showcase.notes import all_done, assigned, fetched, in_order, scores, short
 from scale_mcp.cli.showcase.reading import agreement, all_answered, annotations_of, outlines, uuids
 from scale_mcp.cli.showcase.screen import Picture
 from scale_mcp.cli.showcase.session import CallFailed, Json, Session
@@ -40,6 +40,7 @@ CREATE = {
     "lidarannotation": "create_lidar_annotation_task",
     "lidarsegmentation": "create_lidar_segmentation_task",
 }
+IN_FILES = ("segmentannotation", "videoannotation", "videoplaybackannotation", "lidarannotation", "lidarsegmentation")
 # Tasks of a type, where the data set has material for more than one.
 MOST = {"imageannotation": 4, "segmentannotation": 3, "textcollection": 3}
 
@@ -89,7 +90,7 @@ class Demonstration:
         await self._call("list_projects", lambda got: f"{len(got['docs'])} projects")
 
     async def bring_material(self) -> None:
-        self._begin("Bring the material", "pictures, a receipt, a video and lidar frames go to Scale's storage")
+        self._begin("Bring the material", "pictures, texts, video and lidar go to Scale's storage")
         items = [item for kind, found in self._items.items() if kind != "namedentityrecognition" for item in found]
         paths = material.files(items)
         calls = [{"path": path.name, "project_name": "scenes"} for path in paths]
@@ -103,7 +104,7 @@ class Demonstration:
         await self._call("list_assets", lambda got: f"{len(got['docs'])} files of the project", project="scenes")
 
     async def create_work(self) -> None:
-        self._begin("Create the work", "a task per item; Rapid projects gather them in batches first")
+        self._begin("Create the work", "a task per item; Rapid projects gather them in batches")
         calls = [{"project": name, "name": batch(name), "callback": self._receiver.url} for name in RAPID]
         await self._each("create_batch", ", ".join(call["name"] for call in calls), calls)
         places = {kind: {"batch": batch(name)} for name, kind in RAPID.items()}
@@ -132,7 +133,7 @@ class Demonstration:
         return {**asked, "attachment": urls[0]}
 
     async def change_a_mind(self) -> None:
-        self._begin("Change your mind", "a task can be marked, renamed and taken back while nobody works on it")
+        self._begin("Change your mind", "a task can be changed until somebody works on it")
         spare = self.task("imageannotation", self._items["imageannotation"][0])
         spare |= {"batch": batch("scenes"), "unique_id": "demo/spare"}
         task = await self._call("create_image_annotation_task", "one too many", **spare)
@@ -147,19 +148,18 @@ class Demonstration:
         await self._call("cancel_task", lambda got: got["status"], **one)
 
     async def let_people_work(self) -> None:
-        self._begin("Let people work", "finalizing starts the (here simulated) workforce; an hour passes in a second")
+        self._begin("Let people work", "finalizing starts the workforce (simulated, sped up)")
         await self._call("get_batch", lambda got: got["status"], batch_name=batch("scenes"))
         await self._each("finalize_batch", "closed, work begins", [{"batch_name": batch(name)} for name in RAPID])
         await self._call("prioritize_batch", "before the others", batch_name=batch("names"), priority=30)
-        for name in RAPID:
-            await self._session.poll(
-                "get_batch_status",
-                lambda got: f"{got['status']}: {got['completed']} done, {got['canceled']} canceled",
-                {"batch_name": batch(name)},
-                until=lambda got: got["status"] == "completed",
-                pause=self._waiting,
-                seconds=PATIENCE,
-            )
+        await self._session.poll(
+            "get_batch_status",
+            all_done,
+            [{"batch_name": batch(name)} for name in RAPID],
+            until=lambda got: got["status"] == "completed",
+            pause=self._waiting,
+            seconds=PATIENCE,
+        )
         expected = {task["task_id"] for tasks in self._tasks.values() for task in tasks}
         batches = {batch(name) for name in RAPID}
         self._session.screen.working("callbacks", 0, 1)
@@ -181,11 +181,12 @@ class Demonstration:
         await self._pause()
 
     async def read_the_labels(self) -> None:
-        self._begin("Read the labels", "small answers come with the task, masks and point clouds as files")
-        for kind, tasks in self._tasks.items():
-            calls = [{"task_id": task["task_id"]} for task in tasks]
-            self._tasks[kind] = await self._each("get_task", all_answered, calls)
-        for kind in ("segmentannotation", "videoannotation", "lidarannotation", "lidarsegmentation"):
+        self._begin("Read the labels", "short answers come inline, masks and point clouds as files")
+        for kind in CREATE:
+            if kind not in IN_FILES:
+                await self._read(kind)
+        await self._read(*IN_FILES)
+        for kind in IN_FILES:
             task = self._tasks[kind][0]
             await self._call("get_task_response", fetched, task_id=task["task_id"], uuid=uuids(task["response"])[0])
         mask = self._about(SHOWN, "segmentannotation")
@@ -201,7 +202,14 @@ class Demonstration:
         shown = material.item(SHOWN)
         outlined = outlines(annotations_of(self._about(SHOWN, "imageannotation")["response"]))
         pictures = [Picture(shown.content(), outlined), Picture((self._downloads / MASK).read_bytes())]
-        self._session.screen.pictures(pictures, f"{shown.title}: outlined by one labeler, painted by another")
+        self._session.screen.pictures(pictures, f"{shown.title}, outlined and painted")
+
+    async def _read(self, *kinds: str) -> None:
+        """Get the tasks of some types again, now with their responses."""
+        known = [(kind, task["task_id"]) for kind in kinds for task in self._tasks[kind]]
+        read = await self._each("get_task", all_answered, [{"task_id": task_id} for _, task_id in known])
+        for kind in kinds:
+            self._tasks[kind] = [task for task, (its, _) in zip(read, known, strict=True) if its == kind]
 
     def _about(self, name: str, kind: str) -> Json:
         """The task of this type about the item of this name."""
@@ -238,7 +246,7 @@ class Demonstration:
         await self._session.poll(
             "get_training_attempts",
             scores,
-            {"quality_task_ids": [quality["id"]]},
+            [{"quality_task_ids": [quality["id"]]}],
             until=lambda got: bool(got["docs"]),
             pause=self._pause,
             seconds=PATIENCE,
@@ -274,33 +282,3 @@ def collected(item: Item, url: str) -> Json:
     if item.kind == "text":
         return {"type": "text", "content": item.text()}
     return {"type": item.mime.split("/")[0], "content": url}
-
-
-def fetched(got: Json) -> str:
-    """A result file in a few words: what kind of picture, or how many frames of what."""
-    size = f"{got['size'] / 1000:,.1f} kB" if got.get("size") else "of unknown size"
-    if got.get("picture"):
-        width_and_height = ", ".join(got["picture"].split(", ")[:2])
-        return f"{width_and_height}, {size}"
-    frames = re.search(r"\[(\d+) × (?:{(\w+): )?\[(\d+) × ", got.get("outline") or "")
-    if frames is None:
-        return f"{got['content_type']}, {size}"
-    return f"{frames[1]} frames, {frames[3]} {frames[2] or 'points'} in the first, {size}"
-
-
-def scores(got: Json) -> str:
-    found = [attempt["score"] for attempt in got["docs"]]
-    return f"{len(found)} attempts, mean score {sum(found) / len(found):.2f}"
-
-
-def short(email: str) -> str:
-    return email.partition("@")[0]
-
-
-def assigned(got: Json) -> str:
-    people = [short(email) for email, projects in got["assignments"].items() if projects]
-    return f"{' and '.join(people)} have work"
-
-
-def in_order(got: Json) -> str:
-    return " before ".join(entry["name"] for entry in got["docs"])
