@@ -78,7 +78,7 @@ class Client:
         left = anyio.current_effective_deadline() - now
         if left <= 0 or math.isinf(left):
             return now + own
-        reserve = min(5.0, 0.3 * left) if operation.repeat is Repeat.RECOVER else min(0.25, 0.05 * left)
+        reserve = min(5.0, 0.3 * left) if operation.repeat is Repeat.RECOVER else min(0.25, 0.1 * left)
         return now + min(own, left - reserve)
 
     async def _limited(self, request: httpx2.Request, deadline: float, exchange: trace.Exchange) -> Answer:

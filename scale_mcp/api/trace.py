@@ -63,11 +63,6 @@ def recording() -> Iterator[Trace]:
         _current.reset(token)
 
 
-def current() -> Trace | None:
-    """The recording in progress, if any."""
-    return _current.get()
-
-
 def begin(method: str, template: str) -> Exchange:
     """A new exchange, kept when somebody records."""
     exchange = Exchange(method, template)

@@ -105,6 +105,13 @@ async def test_an_empty_token_ends_a_list():
     assert len(script.requests) == 1
 
 
+async def test_an_empty_last_page_ends_a_list_even_if_it_names_a_token():
+    api, script = scale(ok({"docs": [], "has_more": False, "next_token": "t"}))
+
+    assert [task async for task in api.tasks.iterate(TaskFilter())] == []
+    assert len(script.requests) == 1
+
+
 async def test_more_without_a_token_is_an_error_rather_than_a_short_list():
     api, _ = scale(ok({"docs": [{"task_id": "1"}], "has_more": True}))
     with pytest.raises(UnexpectedAnswer, match="goes on"):

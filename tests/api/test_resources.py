@@ -213,6 +213,12 @@ async def test_a_list_that_is_none_is_named_as_such(answer: Any):
         await api.team.list()
 
 
+async def test_audits_that_are_none_are_named_as_such():
+    api, _ = scale(ok("none"))
+    with pytest.raises(UnexpectedAnswer, match="a list was expected"):
+        await api.quality.fixless_audits(id="1")
+
+
 async def test_assignments_that_are_none_are_named_as_such():
     api, _ = scale(ok([1]))
     with pytest.raises(UnexpectedAnswer, match="a map to lists"):

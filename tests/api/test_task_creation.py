@@ -233,6 +233,26 @@ async def test_a_conflict_that_nothing_shows_yet_is_looked_up_again():
     assert script.sleeps == [0.375, 0.5]
 
 
+async def test_a_conflict_with_a_task_that_is_nowhere_to_be_found_is_of_unknown_outcome():
+    def answer(sent: httpx2.Request) -> httpx2.Response:
+        return TAKEN if sent.method == "POST" else NONE if sent.url.path == "/v1/tasks" else no(404)
+
+    api, script = scale([no(500), answer])
+    with pytest.raises(OutcomeUnknown, match="not to be found so far"):
+        await api.tasks.create(request())
+
+    assert script.lines.count(f"GET /v1/task/{TASK_ID}") == 3
+
+
+async def test_a_look_up_is_not_repeated_past_the_callers_deadline():
+    api, script = scale([*[httpx2.ReadError("reset")] * 4, NONE], backoff_base=20.0, backoff_cap=0.0)
+    with anyio.fail_after(10), pytest.raises(OutcomeUnknown):
+        await api.tasks.create(request())
+
+    assert len(script.requests) == 5
+    assert script.sleeps == [0.0] * 3
+
+
 async def test_a_create_that_certainly_failed_says_so_and_may_be_repeated():
     api, _ = scale([*[no(500)] * 4, NONE])
     with pytest.raises(ServerError, match='No task with unique_id "u-1" was made') as caught:
@@ -336,25 +356,22 @@ async def test_a_create_without_a_unique_id_is_repeated_after_a_429():
     assert len(script.requests) == 3
 
 
-async def test_time_is_left_to_look_a_create_up_before_the_caller_stops_waiting():
-    async def committed_but_silent(_request: httpx2.Request) -> httpx2.Response:
-        await anyio.sleep_forever()
-        raise AssertionError
+async def silent(_request: httpx2.Request) -> httpx2.Response:
+    await anyio.sleep_forever()
+    raise AssertionError
 
-    api, _ = scale([committed_but_silent, found()])
-    with anyio.fail_after(0.3):
-        created = await api.tasks.create(request())
 
-    assert created.recovered
+async def test_a_create_whose_time_is_over_is_still_looked_up():
+    api, _ = scale([silent, found()])
+    client = api._client
+    client.deadline = lambda operation: anyio.current_time() + (0 if operation.method == "POST" else 60)  # type: ignore[method-assign]
+
+    assert (await api.tasks.create(request())).recovered
 
 
 async def test_when_the_time_is_over_for_the_look_up_too_the_outcome_is_unknown():
-    async def silent(_request: httpx2.Request) -> httpx2.Response:
-        await anyio.sleep_forever()
-        raise AssertionError
-
-    api, _ = scale(silent)
-    with anyio.fail_after(0.3), pytest.raises(OutcomeUnknown, match="unique_id"):
+    api, _ = scale(silent, call_timeout=0.0)
+    with pytest.raises(OutcomeUnknown, match='list the tasks with unique_id "u-1"'):
         await api.tasks.create(request())
 
 
