@@ -76,6 +76,10 @@ def _mapping(value: Any) -> dict[str, Any]:
     return dict(value) if isinstance(value, Mapping) else {}
 
 
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _numbers(value: Mapping[str, Any], names: Iterable[str]) -> dict[str, float] | None:
     """These members as sensible numbers, None when one is missing or is none."""
     found: dict[str, float] = {}
@@ -107,7 +111,7 @@ def read_json(content: bytes | None) -> Any:
 
 def _objects(annotations: Any, geometry: str | None = None) -> tuple[TrueObject, ...]:
     found = []
-    for number, one in enumerate(annotations if isinstance(annotations, list) else []):
+    for number, one in enumerate(_list(annotations)):
         kind = geometry or (one.get("type") if isinstance(one, Mapping) else None)
         shape = _shape(str(kind), one) if isinstance(one, Mapping) else None
         if shape is None:
@@ -134,7 +138,11 @@ def _shape(geometry: str, annotation: Mapping[str, Any]) -> Shape | None:
     if not all(isinstance(corner, Mapping) and _numbers(corner, ("x", "y")) for corner in corners):
         return None
     shape: Shape = {"vertices": [dict(corner) for corner in corners]}
-    return shape | {"edges": annotation.get("edges") or []} if geometry == "cuboid" else shape
+    return (
+        shape | {"edges": [dict(edge) for edge in _list(annotation.get("edges")) if isinstance(edge, Mapping)]}
+        if geometry == "cuboid"
+        else shape
+    )
 
 
 def _segments(response: Mapping[str, Any], file_bytes: FileBytes) -> PictureTruth | None:
@@ -179,7 +187,7 @@ def _tracks(tracks: Mapping[str, Any]) -> tuple[tuple[tuple[TrueObject, ...], ..
     by_frame: dict[int, list[TrueObject]] = {}
     for key, track in tracks.items():
         geometry, label = str(_mapping(track).get("geometry", "box")), _mapping(track).get("label")
-        for frame in _mapping(track).get("frames") or []:
+        for frame in _list(_mapping(track).get("frames")):
             shape = _shape(geometry, frame) if isinstance(frame, Mapping) else None
             if shape is not None and isinstance(frame.get("key"), int):
                 name = None if label is None else str(label)
@@ -199,7 +207,7 @@ def _lidar_frames(content: Any) -> tuple[LidarFrame | None, ...]:
 
 
 def _cuboids(cuboids: Any) -> Iterable[TrueObject]:
-    for number, one in enumerate(cuboids if isinstance(cuboids, list) else []):
+    for number, one in enumerate(_list(cuboids)):
         given = _mapping(one)
         position, dimensions = (_numbers(_mapping(given.get(name)), "xyz") for name in ("position", "dimensions"))
         turned = _numbers(given, ("yaw",))
@@ -227,7 +235,7 @@ def _point_frames(content: Any) -> tuple[LidarFrame | None, ...]:
     return tuple(
         LidarFrame(
             tuple(objects.values()),
-            tuple(objects[index].key if index in objects else None for index in frame),
+            tuple(objects[index].key if isinstance(index, int) and index in objects else None for index in frame),
         )
         for frame in points
         if isinstance(frame, list)
@@ -256,7 +264,7 @@ def _entities(response: Mapping[str, Any], text: str) -> TextTruth | None:
             spans.append(Span(key, str(one["label"]), start, end, _mapping(one.get("attributes"))))
     relations = tuple(
         (str(one["source_ref"]), str(one["target_ref"]), None if one.get("name") is None else str(one["name"]))
-        for one in response.get("relationships") or []
+        for one in _list(response.get("relationships"))
         if isinstance(one, Mapping) and one.get("source_ref") and one.get("target_ref")
     )
     return TextTruth(tuple(spans), relations, _mapping(response.get("global_attributes")))
@@ -264,7 +272,7 @@ def _entities(response: Mapping[str, Any], text: str) -> TextTruth | None:
 
 def _blocks(annotations: Any) -> tuple[Block, ...]:
     blocks = []
-    for number, given in enumerate(annotations if isinstance(annotations, list) else []):
+    for number, given in enumerate(_list(annotations)):
         one, place = _mapping(given), _mapping(_mapping(given).get("location"))
         geometry = str(place.get("type") or ("polygon" if "vertices" in place else "box"))
         location = _shape(geometry, place) if geometry in ("box", "polygon") else None
@@ -272,7 +280,7 @@ def _blocks(annotations: Any) -> tuple[Block, ...]:
         if location is None or one.get("label") is None or not isinstance(page, int) or page < 0:
             continue
         extras: dict[str, Any] = {name: one[name] for name in ("money", "date", "checked") if name in one}
-        refs = tuple(str(ref) for ref in one.get("refs") or [])
+        refs = tuple(str(ref) for ref in _list(one.get("refs")))
         key = str(one.get("uuid") or f"block-{number + 1}")
         blocks.append(Block(key, str(one["label"]), str(one.get("text", "")), location, page, refs, extras))
     return tuple(blocks)

@@ -27,7 +27,8 @@ def _names(given: Any) -> list[str]:
     """Field names of a transcription: keys of an object, or the items of a list."""
     if isinstance(given, dict):
         return [str(name) for name in given]
-    return [str(one.get("field_id", one.get("name"))) if isinstance(one, dict) else str(one) for one in given or []]
+    listed = given if isinstance(given, list) else []
+    return [str(one.get("field_id", one.get("name"))) if isinstance(one, dict) else str(one) for one in listed]
 
 
 # ------------------------------------------------------------------------------------------------------------ made up
