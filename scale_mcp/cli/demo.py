@@ -173,12 +173,15 @@ async def _run(screen: Screen) -> Result:
                 return Result(session, tools, receiver, time.monotonic() - started, trouble)
         except (OSError, MCPError, ExceptionGroup) as error:  # nothing to call yet: the child did not come up
             shown = " ".join([program, *arguments])
+            while isinstance(error, ExceptionGroup):
+                error = error.exceptions[0]
             stop(Exit.FAILED, f"the server did not start ({error}). It was `{shown}`.\n{_end_of(log)}")
 
 
 def _end_of(log: IO[str]) -> str:
     log.seek(0)
-    return "\n".join(log.read().splitlines()[1:][-LOG_LINES:])  # its first line is where the sandbox listens
+    lines = [line for line in log if not line.startswith("The sandbox is at")]
+    return "".join(lines[-LOG_LINES:])
 
 
 def _free_port() -> int:

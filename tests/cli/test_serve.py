@@ -1,7 +1,9 @@
 """``scale-mcp serve`` as a process: the handshake, the wire, and every refusal to start."""
 
 import json
+import re
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -78,6 +80,34 @@ def test_sigterm_ends_it_in_order(start: Start) -> None:
     assert process.wait(20) == 0
     assert process.stderr is not None
     assert "Traceback" not in process.stderr.read()
+
+
+def test_the_sandbox_can_be_looked_at_over_http_while_it_is_served(start: Start) -> None:
+    process = start("serve", "--sandbox", "--sandbox-port", "0")
+    assert process.stderr is not None
+    found = re.search(r"The sandbox is at (http://127\.0\.0\.1:\d+)/v1 \(key (\w+)\)", process.stderr.readline())
+    assert found
+    with httpx2.Client(base_url=found[1], timeout=10) as client:
+        assert client.get("/v1/projects", auth=(found[2], "")).json() == []
+        assert client.get("/_sandbox/clock").status_code == 200
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (0, "")
+    assert "Traceback" not in err
+
+
+def test_a_sandbox_port_in_use_is_explained() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = run("serve", "--sandbox", "--sandbox-port", str(taken.getsockname()[1]))
+    assert done.returncode == 1
+    assert "--sandbox-port 0 takes any" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_name_that_only_the_tools_know_is_refused_with_the_sandbox_open_too() -> None:
+    done = run("serve", "--sandbox", "--sandbox-port", "0", "--toolsets", "taks")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
 
 
 def test_http_serves_a_health_check(start: Start) -> None:
