@@ -18,6 +18,7 @@ from scale_mcp.server.consent import LIFETIME
 from scale_mcp.server.definitions import definition
 from scale_mcp.server.discovery import Discovery, LocalTool
 from scale_mcp.server.guard import catch_all, guarded
+from scale_mcp.server.limits import CallLimit
 from scale_mcp.server.offers import Offers
 from scale_mcp.server.paging import Pages
 from scale_mcp.server.selection import Selection, select
@@ -46,8 +47,9 @@ def build_server(connection: Connection, settings: Settings, cards: dict[str, Ca
 
         cards = registry()
     selection = select(cards, settings)
-    tools = ToolSurface(selection, CallDesk(connection, settings), settings)
-    offers = Offers(connection, selection)
+    limit = CallLimit(settings.max_calls_per_minute)
+    tools = ToolSurface(selection, CallDesk(connection, settings, limit), settings)
+    offers = Offers(connection, selection, settings, limit)
     bus = InMemorySubscriptionBus()
     server: Server[Any] = Server(
         NAME,

@@ -31,11 +31,11 @@ CallAnswer = t.CallToolResult | t.InputRequiredResult
 class CallDesk:
     """Runs cards for one connection. The direct call and discovery's ``run_tool`` both come here."""
 
-    def __init__(self, connection: Connection, settings: Settings) -> None:
+    def __init__(self, connection: Connection, settings: Settings, limit: CallLimit) -> None:
         self._connection = connection
         self._settings = settings
         self._consent = ConsentGate(connection, settings)
-        self._limit = CallLimit(settings.max_calls_per_minute)
+        self._limit = limit
 
     def refuse_over_limit(self) -> t.CallToolResult | None:
         """The answer for a call above ``max_calls_per_minute``; None when it may go on."""

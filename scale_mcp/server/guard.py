@@ -18,7 +18,7 @@ from mcp.server import ServerRequestContext
 from mcp.server.context import CallNext, HandlerResult
 from pydantic import ValidationError
 
-from scale_mcp.api.errors import ScaleError
+from scale_mcp.api.errors import InvalidRequest, NotFound, RefusedBeforeSending, ScaleError
 from scale_mcp.server.logs import get_logger
 from scale_mcp.tools.card import ToolFailure
 
@@ -38,8 +38,10 @@ def guarded(handler: Callable[[Context, Params], Awaitable[Answer]]) -> Callable
             return await handler(ctx, params)
         except MCPError:
             raise
-        except (ScaleError, ToolFailure) as problem:
+        except (ToolFailure, RefusedBeforeSending, InvalidRequest, NotFound) as problem:
             raise MCPError(code=t.INVALID_PARAMS, message=str(problem)) from None
+        except ScaleError as problem:
+            raise MCPError(code=t.INTERNAL_ERROR, message=str(problem)) from None
         except Exception:
             raise internal_error(ctx.method) from None
 

@@ -1,22 +1,39 @@
-"""Resources, prompts and completion: what a server offers beside tools."""
+"""Resources, prompts and completion: what a server offers beside tools, under the same selection.
+
+Reading ``scale://task/…`` is ``get_task`` by another door, so it is there only where that tool is.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
+import anyio
 import mcp.types as t
 from mcp import MCPError
 
+from scale_mcp.api.errors import NotFound, ScaleError
 from scale_mcp.server.calls import Context
 from scale_mcp.server.connection import Connection
+from scale_mcp.server.limits import CallLimit
+from scale_mcp.server.logs import get_logger
 from scale_mcp.server.paging import Pages
+from scale_mcp.server.results import UNTRUSTED_META
 from scale_mcp.server.selection import Selection
+from scale_mcp.settings import Settings
 from scale_mcp.text import one_line
+from scale_mcp.tools import completion, prompts, resources
+
+log = get_logger(__name__)
 
 Contents = t.TextResourceContents | t.BlobResourceContents
 PromptAnswer = t.GetPromptResult | t.InputRequiredResult
+OVER_LIMIT = -32000  # of the range that JSON-RPC leaves to servers
+READ_BY = {"project": "get_project", "batch": "get_batch", "task": "get_task"}  # resource → the tool that reads it
+COMPLETED_BY: dict[completion.Kind, str] = {"project": "list_projects", "batch": "list_batches"}
+COMPLETION_TIMEOUT = 5.0  # seconds; a person is typing
 
 
 @dataclass(frozen=True)
@@ -37,10 +54,19 @@ class LocalPrompt:
 class Offers:
     """Answers the requests about resources, prompts and completion."""
 
-    def __init__(self, connection: Connection, selection: Selection) -> None:
+    def __init__(self, connection: Connection, selection: Selection, settings: Settings, limit: CallLimit) -> None:
+        self._api = connection.api
+        self._selection = selection
+        self._timeout = settings.call_timeout
+        self._limit = limit
         self._pages = Pages()
         self._resources: list[LocalResource] = []
         self._prompts: dict[str, LocalPrompt] = {}
+        for template in resources.TEMPLATES:
+            if selection.get(READ_BY[template.name]) is not None:
+                self.add_resource(LocalResource(_template(template), template.addresses, self._read_from_scale))
+        for prompt in prompts.PROMPTS.values():
+            self.add_prompt(LocalPrompt(_prompt(prompt), partial(_render, prompt)))
 
     def add_resource(self, resource: LocalResource) -> None:
         self._resources.append(resource)
@@ -49,6 +75,7 @@ class Offers:
         self._prompts[prompt.definition.name] = prompt
 
     async def on_list_resources(self, ctx: Context, params: t.PaginatedRequestParams | None) -> t.ListResourcesResult:
+        """Only templates come from Scale: listing every project would cost a request at each start of a host."""
         fixed = [r.definition for r in self._resources if isinstance(r.definition, t.Resource)]
         page, cursor = self._pages.page(fixed, params)
         return t.ListResourcesResult(resources=page, next_cursor=cursor)
@@ -65,7 +92,25 @@ class Offers:
         for resource in self._resources:
             if resource.addresses.fullmatch(uri):
                 return t.ReadResourceResult(contents=[await resource.read(uri)])
-        raise MCPError(code=t.INVALID_PARAMS, message="Resource not found", data={"uri": one_line(uri, 500)})
+        raise _missing(uri, "Resource not found")
+
+    async def _read_from_scale(self, uri: str) -> Contents:
+        if wait := self._limit.take():
+            raise MCPError(
+                code=OVER_LIMIT,
+                message=f"Too many calls a minute; wait {wait:.1f} s.",
+                data={"retry_after_s": round(wait, 3)},
+            )
+        try:
+            with anyio.fail_after(self._timeout):
+                text = await resources.read(self._api, uri)
+        except NotFound as problem:
+            raise _missing(uri, str(problem)) from None
+        except TimeoutError:
+            raise MCPError(code=t.INTERNAL_ERROR, message=f"Given up after {self._timeout:g} s; try again.") from None
+        if text is None:  # the address was matched before
+            raise _missing(uri, "Resource not found")
+        return t.TextResourceContents(uri=uri, mime_type=resources.MIME_TYPE, text=text, _meta={UNTRUSTED_META: True})
 
     async def on_list_prompts(self, ctx: Context, params: t.PaginatedRequestParams | None) -> t.ListPromptsResult:
         page, cursor = self._pages.page([prompt.definition for prompt in self._prompts.values()], params)
@@ -78,4 +123,60 @@ class Offers:
         return await prompt.render(ctx, params)
 
     async def on_completion(self, ctx: Context, params: t.CompleteRequestParams) -> t.CompleteResult:
-        return t.CompleteResult(completion=t.Completion(values=[], total=0, has_more=False))
+        """Names that begin with what was typed; none where nothing fits, is offered or answers in time."""
+        kind = _completed(params)
+        nothing = completion.Completion([], 0, has_more=False)
+        if kind is None or self._selection.get(COMPLETED_BY[kind]) is None or self._limit.take():
+            return _completion(nothing)
+        chosen = (params.context.arguments or {}).get("project") if params.context else None
+        found = nothing
+        with anyio.move_on_after(COMPLETION_TIMEOUT):
+            try:
+                found = await completion.complete(self._api, kind, params.argument.value, chosen)
+            except ScaleError as problem:
+                log.info("completion_failed", problem=str(problem))
+        return _completion(found)
+
+
+def _template(template: resources.ResourceTemplate) -> t.ResourceTemplate:
+    return t.ResourceTemplate(
+        name=template.name,
+        uri_template=template.uri_template,
+        title=template.title,
+        description=template.description,
+        mime_type=resources.MIME_TYPE,
+    )
+
+
+def _prompt(prompt: prompts.Prompt) -> t.Prompt:
+    return t.Prompt(
+        name=prompt.name,
+        title=prompt.title,
+        description=prompt.description,
+        arguments=[
+            t.PromptArgument(name=argument.name, description=argument.description, required=argument.required)
+            for argument in prompt.arguments
+        ],
+    )
+
+
+async def _render(prompt: prompts.Prompt, ctx: Context, params: t.GetPromptRequestParams) -> t.GetPromptResult:
+    content = t.TextContent(type="text", text=prompt.render(params.arguments or {}))
+    return t.GetPromptResult(description=prompt.description, messages=[t.PromptMessage(role="user", content=content)])
+
+
+def _completed(params: t.CompleteRequestParams) -> completion.Kind | None:
+    """Which kind of name the argument takes."""
+    if isinstance(params.ref, t.ResourceTemplateReference):
+        return completion.TEMPLATE_ARGUMENTS.get((params.ref.uri, params.argument.name))
+    if params.ref.name in prompts.PROMPTS:
+        return completion.PROMPT_ARGUMENTS.get(params.argument.name)
+    return None
+
+
+def _completion(found: completion.Completion) -> t.CompleteResult:
+    return t.CompleteResult(completion=t.Completion(values=found.values, total=found.total, has_more=found.has_more))
+
+
+def _missing(uri: str, message: str) -> MCPError:
+    return MCPError(code=t.INVALID_PARAMS, message=message, data={"uri": one_line(uri, 500)})

@@ -31,7 +31,7 @@ log = get_logger(__name__)
 LONGEST_LINE = 160 * 1024 * 1024  # bytes; an upload of 80 MB comes as base64 in one message
 CHUNK = 256 * 1024
 AHEAD = 256  # lines read before the server has taken them
-UNSENT = 64  # messages a client may leave unread before the server waits for it
+UNSENT = 64 * 1024 * 1024  # bytes a client may leave unread, while it writes on, before the server waits for it
 LAST_ANSWERS = 1.5  # seconds for calls still running when stdin closes; hosts wait about two before they kill
 
 Inbound = SessionMessage | Exception
@@ -184,13 +184,21 @@ class _Output:
         self._sink = sink
         self._loop = asyncio.get_running_loop()
         self._queue: SimpleQueue[bytes | None] = SimpleQueue()
-        self._room = asyncio.Semaphore(UNSENT)
+        self._unsent = 0
+        self._room = asyncio.Event()
         self._thread = threading.Thread(target=self._write, name="stdout", daemon=True)
         self._thread.start()
 
     async def put(self, data: bytes) -> None:
-        await self._room.acquire()
+        self._unsent += len(data)
         self._queue.put(data)
+        while self._unsent > UNSENT:
+            self._room.clear()
+            await self._room.wait()
+
+    def _sent(self, size: int) -> None:
+        self._unsent -= size
+        self._room.set()
 
     def finish(self) -> None:
         """Write what is queued, unless the client does not take it within a second."""
@@ -203,7 +211,7 @@ class _Output:
             try:
                 while view:
                     view = view[os.write(self._sink, view) :]
-                self._loop.call_soon_threadsafe(self._room.release)
+                self._loop.call_soon_threadsafe(self._sent, len(data))
             except OSError as problem:  # the client is gone; it will close stdin too
                 log.warning("stdout_failed", problem=problem.strerror)
                 return
