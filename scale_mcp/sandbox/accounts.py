@@ -8,6 +8,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
+from scale_mcp.sandbox import decisions
+
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS accounts (
     no INTEGER PRIMARY KEY,         -- what the tables of many rows refer to
@@ -43,10 +45,11 @@ NOBODY = Account(id="", key_digest="", mode="test", pair="")
 
 def account_for(key: str) -> Account | None:
     """The account of an API key, or None when it is not one (``test_…``, ``…|test`` and ``live_…`` are)."""
-    is_test = key.startswith("test_") or key.endswith("|test")
-    bare = key.removesuffix("|test")
-    bare = bare.removeprefix("test_") if bare.startswith("test_") else bare.removeprefix("live_")
-    if not bare or not (is_test or key.startswith("live_")):
+    test_prefix, test_suffix, live_prefix = decisions.KEY_MODES.value
+    is_test = key.startswith(test_prefix) or key.endswith(test_suffix)
+    bare = key.removesuffix(test_suffix)
+    bare = bare.removeprefix(test_prefix if bare.startswith(test_prefix) else live_prefix)
+    if not bare or not (is_test or key.startswith(live_prefix)):
         return None
     digest = hashlib.sha256(key.encode()).hexdigest()
     pair = hashlib.sha256(b"pair:" + bare.encode()).hexdigest()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from scale_mcp.sandbox.sandbox import Sandbox
 
 LIDAR = ("lidarannotation", "lidarsegmentation")
+RESULT_URL = re.compile(r"/task/(?P<task>[0-9a-f]{24})/response_url/(?P<uuid>[0-9a-f-]{36})$")
 NOT_DOWNLOADED = "One or more attachments could not be downloaded."
 
 
@@ -23,7 +24,11 @@ class Attachments:
         self._sandbox = sandbox
 
     def content(self, record: TaskRecord, address: str) -> bytes | None:
-        """The bytes of one of the account's own files (``scaledata://…``), or None."""
+        """The bytes of one of the account's own files (``scaledata://…``) or response files, or None."""
+        result = RESULT_URL.search(address)
+        if result:
+            file = self._sandbox.tasks.store.file(result["task"], result["uuid"])
+            return file[2] if file is not None and file[0] == record.account_no else None
         account_id = self._sandbox.account_id(record.account_no)
         return uploads.content_of(self._sandbox.store, account_id, address)
 

@@ -121,7 +121,7 @@ class Deliveries:
     def _body(self, row: Any) -> dict[str, Any]:
         sandbox = self._sandbox
         if row["batch_no"] is not None:
-            batch = sandbox.batches.by_no(row["batch_no"])
+            batch = sandbox.batches.by_no(row["batch_no"])  # decisions.BATCH_CALLBACK_BODY
             shown = sandbox.batches.serve(batch)
             return {"batch": shown, "project": batch.project, "name": batch.name, "status": batch.status}
         record = sandbox.tasks.store.by_seq(row["task_seq"])
@@ -161,7 +161,7 @@ class Deliveries:
             self._tell_task(row["task_seq"], at, attempt.delivered)
 
     def _tell_task(self, seq: int, at: float, delivered: bool) -> None:
-        """``callback_succeeded``: whether any callback of the task ever got a 2xx."""
+        """Whether any callback of the task ever got a 2xx (decisions.CALLBACK_SUCCEEDED)."""
         record = self._sandbox.tasks.store.by_seq(seq)
         if record is None or record.document.get("callback_succeeded"):
             return

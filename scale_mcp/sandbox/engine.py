@@ -161,7 +161,10 @@ class Engine:
         except Exception as error:
             logger.exception("No answer could be made for task %s", record.task_id)
             record.document["response"] = {}
-            record.document["simulation"] = {"truth": "none", "note": f"The answer could not be made: {error!r}"}
+            record.document[decisions.SIMULATION_KEY.value] = {
+                "truth": "none",
+                "note": f"The answer could not be made: {error!r}",
+            }
             return
         for file in answer.files:
             self._sandbox.tasks.store.add_file(
@@ -170,7 +173,7 @@ class Engine:
         for name, value in (
             ("response", answer.response),
             ("document_pages", answer.document_pages),
-            ("simulation", answer.simulation or None),
+            (decisions.SIMULATION_KEY.value, answer.simulation or None),
         ):
             if value is not None:
                 record.document[name] = value
@@ -187,7 +190,15 @@ class Engine:
         size = self._sandbox.attachments.picture_size(record)
         if worker is None:
             return test_answer(record.document, url, dice, size=size)
-        truth = find_truth(record.document, lambda address: self._sandbox.attachments.content(record, address))
+
+        def earlier(task_id: str) -> dict[str, Any] | None:
+            found = self._sandbox.tasks.store.find(record.account_no, task_id)
+            return None if found is None else found.document
+
+        def content(address: str) -> bytes | None:
+            return self._sandbox.attachments.content(record, address)
+
+        truth = find_truth(record.document, content, task_of=earlier)
         return live_answer(record.document, truth, worker, url, dice, size=size)
 
     def dice(self, record: TaskRecord, purpose: str) -> random.Random:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from scale_mcp.sandbox import decisions
+
 if TYPE_CHECKING:
     from scale_mcp.sandbox.accounts import Account
     from scale_mcp.sandbox.sandbox import Sandbox
@@ -95,7 +97,8 @@ class Request:
         if value is None or value == "":
             return default
         if not re.fullmatch(r"-?\d{1,18}", value) or not low <= int(value) <= high:
-            raise ApiError(400, f'Parameter is invalid, reason: "{name}" must be an integer from {low} to {high}')
+            text = f'Parameter is invalid, reason: "{name}" must be an integer from {low} to {high}'
+            raise ApiError(decisions.LIMIT_OUT_OF_RANGE.value, text)
         return int(value)
 
 

@@ -76,7 +76,7 @@ class Projects:
         return project
 
     def of(self, account: Account, archived: bool | None = None) -> list[Project]:
-        """The account's projects, oldest first; only archived or unarchived ones when told."""
+        """The account's projects, oldest first (decisions.PROJECT_ORDER); only (un)archived ones when told."""
         sql = "SELECT * FROM projects WHERE account_id = ? AND (? IS NULL OR archived = ?) ORDER BY no"
         return [_project(row) for row in self._store.query(sql, (account.id, archived, archived))]
 
@@ -112,7 +112,7 @@ class Projects:
         return None if row is None else (row["version"], json.loads(row["params"]))
 
     def set_params(self, project: Project, params: dict[str, Any], patch: bool) -> None:
-        """Add a version: the given params alone, or (``patch``) laid over the latest, key by key."""
+        """Add a version: the given params alone, or (``patch``) laid over the latest (decisions.PATCH_DEPTH)."""
         version, latest = self.params(project) or (-1, {})
         self._add_version(project.no, version + 1, {**latest, **params} if patch else params)
 

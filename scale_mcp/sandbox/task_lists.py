@@ -89,7 +89,7 @@ class TaskLists:
     def _matches(self, query: TaskQuery, low: int | None, high: int | None) -> tuple[str, list[Any]]:
         """SQL for the ``seq`` of every match from ``low`` (inclusive) to ``high`` (exclusive)."""
         branches = self._branches(query, low, high)
-        # A task that carries two of the tags is in two branches; all other branches have nothing in common.
+        # decisions.TAGS_MATCH: any. A task that carries two of them is in two branches; no other branches overlap.
         union = " UNION " if query.tags else " UNION ALL "
         return union.join(branch.sql() for branch in branches), [arg for branch in branches for arg in branch.args()]
 

@@ -156,7 +156,7 @@ class Tasks:
             "urgency": filled.get("urgency", "standard"),
             "metadata": filled.get("metadata", {}),
         }
-        if project is not None:
+        if project is not None:  # decisions.PROJECTLESS: nothing stands for none
             document["project"] = project.name
         if batch is not None:
             document["batch"] = batch.name
@@ -215,18 +215,19 @@ class Tasks:
         """Only what nobody has begun to work on can be canceled; a canceled task stays so, with 200."""
         document = record.document
         if record.status not in ("pending", "canceled"):
-            raise ApiError(400, f"The task is {record.status} and cannot be canceled.")
+            raise ApiError(decisions.CANCEL_ERROR_TASK.value, f"The task is {record.status} and cannot be canceled.")
         if record.status == "pending" and document.get("work_started"):
             raise ApiError(400, "The task is in progress and cannot be canceled.")
         if clear_unique_id:
             document.pop("unique_id", None)
-        document["status"] = "canceled"
+        document["status"] = "canceled"  # decisions.CALLBACK_OF_CANCELLATION: nobody is called
         record.queue_rank = None
         self.save(record)
         self._sandbox.engine.check_batch(record.batch_no, self._sandbox.clock.now())
         return record
 
     def set_tags(self, record: TaskRecord, tags: list[str]) -> TaskRecord:
+        """These tags and no others (decisions.EMPTY_TAGS when there are none)."""
         record.document["tags"] = params.tags(tags)
         return self.save(record)
 

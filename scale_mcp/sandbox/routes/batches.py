@@ -10,7 +10,6 @@ from scale_mcp.sandbox.http import ApiError, Reply, Request, Route
 from scale_mcp.sandbox.routes.tasks import MAX_LIMIT, MAX_OFFSET, time_range
 
 STATUSES = ("staging", "in_progress", "completed")
-COUNTS = ("pending", "completed", "error", "canceled")
 
 
 def create(request: Request) -> Reply:
@@ -58,7 +57,7 @@ def finalize(request: Request) -> Reply:
         return Reply(sandbox.batches.serve(batch))
     if batch.status != "staging":
         raise ApiError(400, f'The batch "{batch.name}" is {batch.status}: only staging batches can be finalized.')
-    batch = sandbox.batches.set_status(batch, "in_progress")
+    batch = sandbox.batches.set_status(batch, decisions.FINALIZE_EMPTY_BATCH.value)
     answer = sandbox.batches.serve(batch)
     now = sandbox.clock.now()
     sandbox.engine.release(sandbox.account_no(request.account.id), batch, now)
@@ -119,8 +118,8 @@ def _listed_batch(request: Request, batch: Batch) -> dict[str, Any]:
     shown = request.sandbox.batches.serve(batch)
     if request.flag("detailed"):
         counts = request.sandbox.batches.counts(batch)
-        shown |= {name: counts.get(name, 0) for name in COUNTS}
-        shown |= {f"tasks_{name}": counts.get(name, 0) for name in COUNTS}
+        for name in decisions.BATCH_DETAILS.value:
+            shown[name] = shown[f"tasks_{name}"] = counts.get(name, 0)
     return shown
 
 

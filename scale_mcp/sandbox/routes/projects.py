@@ -101,7 +101,7 @@ def set_ontology(request: Request) -> Reply:
 
 
 def template(request: Request) -> Reply:
-    """``GET /projects/{project}/taskTemplates``: for text collection and chat projects only."""
+    """``GET /projects/{project}/taskTemplates``: for text collection and chat only (decisions.PROJECT_TEMPLATE)."""
     sandbox, project = request.sandbox, named(request)
     if project.type not in ("textcollection", *CHAT_TYPES):
         raise ApiError(400, f"Projects of the type {project.type} have no task template.")

@@ -81,7 +81,7 @@ def set_metadata(request: Request) -> Reply:
 
 
 def audit(request: Request) -> Reply:
-    """``POST /task/{task_id}/audit``."""
+    """``POST /task/{task_id}/audit`` (decisions.AUDIT_ANSWER)."""
     record, body = named(request), request.object()
     accepted, comments = body.get("accepted"), body.get("comments")
     if not isinstance(accepted, bool):
@@ -98,7 +98,7 @@ def send_callback(request: Request) -> Reply:
 
 
 def response_file(request: Request) -> Reply:
-    """``GET /task/{task_id}/response_url/{uuid}``: the file itself, with its own content type."""
+    """``GET /task/{task_id}/response_url/{uuid}``: the file itself (decisions.RESPONSE_URL_KEYS: for whom)."""
     found = request.sandbox.tasks.store.file(request.params["task_id"], request.params["uuid"])
     if found is not None:
         owner_no, content_type, content = found
@@ -153,7 +153,10 @@ def _listed_task(request: Request, record: TaskRecord) -> dict[str, Any]:
 
 
 def task_query(request: Request) -> TaskQuery | None:
-    """The filters of a list, or None when they name a project or batch that is not there, so that nothing matches."""
+    """The filters of a list, or None when they name a project or batch that is not there: nothing matches.
+
+    See decisions.UNKNOWN_NAME_IN_FILTER, UNIQUE_IDS_MATCH, TAGS_MATCH and TIME_BOUNDS.
+    """
     sandbox, account = request.sandbox, request.account
     project_no = batch_no = None
     if request.one("project"):
