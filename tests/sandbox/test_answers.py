@@ -7,13 +7,13 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scale_mcp.sandbox import answers
 from scale_mcp.sandbox.workforce import make_pool
 from tests.sandbox.world import (
-    annotations,
+    annotated,
     behind,
     fabricated,
     json_behind,
@@ -37,9 +37,9 @@ def test_test_mode_makes_up_one_annotation_per_leaf_label_and_geometry() -> None
         "imageannotation", geometries={**TWO_BOXES, "point": {"objects_to_annotate": ["corner"]}}, attachment="x"
     )
 
-    made = [(one["type"], one["label"]) for one in annotations(answer)]
+    made = [(one["type"], one["label"]) for one in annotated(answer)]
     assert made == [("box", "car"), ("box", "van"), ("box", "person"), ("point", "corner")]
-    assert {(one["left"], one["top"], one["width"], one["height"]) for one in annotations(answer)[:3]} == {
+    assert {(one["left"], one["top"], one["width"], one["height"]) for one in annotated(answer)[:3]} == {
         (0, 0, 100, 100)
     }
     assert (response(answer)["global_attributes"], response(answer)["links"]) == ({}, [])
@@ -58,13 +58,13 @@ def test_test_mode_makes_up_one_annotation_per_leaf_label_and_geometry() -> None
     ],
 )
 def test_each_geometry_has_its_own_fields(geometry_name: str, fields: set[str]) -> None:
-    (made,) = annotations(fabricated("imageannotation", geometries={geometry_name: {"objects_to_annotate": ["a"]}}))
+    (made,) = annotated(fabricated("imageannotation", geometries={geometry_name: {"objects_to_annotate": ["a"]}}))
 
     assert set(made) == {"uuid", "type", "label"} | fields
 
 
 def test_a_box_that_may_turn_has_its_rotation_and_corners() -> None:
-    (made,) = annotations(
+    (made,) = annotated(
         fabricated("imageannotation", geometries={"box": {"objects_to_annotate": ["a"], "can_rotate": True}})
     )
 
@@ -85,7 +85,7 @@ def test_made_up_attributes_follow_their_definitions_and_conditions() -> None:
     }
     answer = fabricated("imageannotation", geometries=TWO_BOXES, annotation_attributes=definitions)
 
-    car, van, person = annotations(answer)
+    car, van, person = annotated(answer)
     assert car["attributes"] == {
         "seen": "whole",
         "parts": ["door"],
@@ -152,13 +152,13 @@ def test_made_up_names_are_words_of_the_text() -> None:
     labels = [{"name": "human", "children": [{"name": "man"}, {"name": "woman"}]}, {"name": "place"}]
     answer = fabricated("namedentityrecognition", text=" Ann lives here", labels=labels, relationships=[definition])
 
-    assert [(one["label"], one["start"], one["end"], one["text"]) for one in annotations(answer)] == [
+    assert [(one["label"], one["start"], one["end"], one["text"]) for one in annotated(answer)] == [
         ("man", 1, 4, "Ann"),
         ("woman", 1, 4, "Ann"),
         ("place", 1, 4, "Ann"),
     ]
     (relation,) = response(answer)["relationships"]
-    assert (relation["name"], relation["source_ref"]) == ("knows", annotations(answer)[0]["id"])
+    assert (relation["name"], relation["source_ref"]) == ("knows", annotated(answer)[0]["id"])
 
 
 def test_made_up_forms_answer_every_kind_of_field() -> None:
@@ -177,7 +177,7 @@ def test_made_up_forms_answer_every_kind_of_field() -> None:
     ]
     answer = fabricated("textcollection", fields=fields)
 
-    assert annotations(answer) == {
+    assert annotated(answer) == {
         "t": "test response",
         "n": "1",
         "c": [1],
@@ -191,14 +191,14 @@ def test_made_up_forms_answer_every_kind_of_field() -> None:
 def test_several_respondents_give_a_list_of_answers_per_field() -> None:
     answer = fabricated("textcollection", fields=[{"field_id": "t", "type": "text"}], responses_required=3)
 
-    assert annotations(answer) == {"t": ["test response"] * 3}
+    assert annotated(answer) == {"t": ["test response"] * 3}
 
 
 def test_a_made_up_transcription_knows_pages_and_the_extras_of_its_flags() -> None:
     features = [{"type": "block", "label": "total", "content_flags": ["money"]}, {"type": "block", "label": "name"}]
     answer = fabricated("documenttranscription", features=features, attachments=["a.png", "b.png"])
 
-    total, name = annotations(answer)
+    total, name = annotated(answer)
     assert (total["page"], total["location"]["type"], total["refs"]) == (0, "box", [])
     assert "money" in total
     assert "money" not in name
@@ -235,7 +235,7 @@ def test_legacy_types_answer_as_they_were_recorded(kind: str, params: dict[str, 
 
 
 def test_a_legacy_cuboid_has_its_six_described_corners() -> None:
-    (made,) = annotations(fabricated("cuboidannotation", objects_to_annotate=["van"]))
+    (made,) = annotated(fabricated("cuboidannotation", objects_to_annotate=["van"]))
 
     assert set(made) == {"label", "vertices"}
     assert [corner["description"] for corner in made["vertices"]][::5] == ["face-topleft", "side-bottomcorner"]
@@ -284,7 +284,7 @@ def test_an_unlabeled_mask_has_the_pictures_size_when_that_is_known() -> None:
 def test_a_known_picture_with_other_labels_says_which_ones_it_cannot_answer() -> None:
     answer = labelled(task_about("coins", "imageannotation", geometries={"box": {"objects_to_annotate": ["elephant"]}}))
 
-    assert annotations(answer) == []
+    assert annotated(answer) == []
     assert answer.simulation["labels_without_truth"] == ["elephant"]
 
 
@@ -337,6 +337,7 @@ NAMES = (
 KINDS = (*MODERN, "categorization", "comparison", "transcription", "datacollection", "annotation", "cuboidannotation")
 
 
+@settings(deadline=None)
 @given(
     kind=st.sampled_from(KINDS),
     params=st.dictionaries(st.sampled_from(NAMES), values, max_size=5),

@@ -11,7 +11,7 @@ from scale_mcp.sandbox import geometry
 from scale_mcp.sandbox.data import catalog
 from scale_mcp.sandbox.workforce import make_pool
 from tests.sandbox.world import (
-    annotations,
+    annotated,
     behind,
     item,
     labelled,
@@ -31,9 +31,9 @@ def test_a_faultless_worker_hands_in_the_truth_of_every_coin() -> None:
 
     truth = item("coins").truth.picture
     assert truth is not None
-    drawn = [{side: one[side] for side in ("left", "top", "width", "height")} for one in annotations(answer)]
+    drawn = [{side: one[side] for side in ("left", "top", "width", "height")} for one in annotated(answer)]
     assert drawn == [one.shapes["box"] for one in truth.objects if "box" in one.shapes]
-    assert {one["label"] for one in annotations(answer)} == {"coin"}
+    assert {one["label"] for one in annotated(answer)} == {"coin"}
     assert (answer.simulation["truth"], answer.simulation["fixture"]) == ("fixture", "coins")
     assert (answer.simulation["mean_iou"], answer.simulation["mistakes"]) == (1.0, {})
 
@@ -42,7 +42,7 @@ def test_a_faultless_worker_hands_in_the_truth_of_every_coin() -> None:
 def test_labels_match_in_other_spellings_and_by_other_names_and_come_back_as_asked(asked: str) -> None:
     answer = labelled(task_about("coins", "imageannotation", geometries={"box": {"objects_to_annotate": [asked]}}))
 
-    assert {one["label"] for one in annotations(answer)} == {asked}
+    assert {one["label"] for one in annotated(answer)} == {asked}
 
 
 @pytest.mark.parametrize("geometry_name", ["box", "polygon", "ellipse", "point"])
@@ -51,14 +51,14 @@ def test_coarser_shapes_are_derived_from_finer_ones(geometry_name: str) -> None:
 
     answer = labelled(task_about("coins", "imageannotation", geometries=asked))
 
-    assert len(annotations(answer)) == 24
-    assert {one["type"] for one in annotations(answer)} == {geometry_name}
+    assert len(annotated(answer)) == 24
+    assert {one["type"] for one in annotated(answer)} == {geometry_name}
 
 
 def test_shapes_finer_than_the_truth_are_not_made_up() -> None:
     answer = labelled(task_about("chelsea", "imageannotation", geometries={"cuboid": {"objects_to_annotate": ["cat"]}}))
 
-    assert annotations(answer) == []
+    assert annotated(answer) == []
     assert answer.simulation["geometry_without_truth"] == ["cuboid of cat"]
 
 
@@ -66,7 +66,7 @@ def test_nested_labels_answer_with_their_leaves_and_linked_attributes_lead_to_uu
     answer = labelled(task_about("chelsea", "imageannotation"))
 
     by_label: dict[str, list[dict[str, Any]]] = {}
-    for one in annotations(answer):
+    for one in annotated(answer):
         by_label.setdefault(one["label"], []).append(one)
     assert {label: len(found) for label, found in by_label.items()} == {
         "cat": 1,
@@ -87,7 +87,7 @@ def test_attributes_of_the_scene_are_global() -> None:
     answer = labelled(task_about("rocket", "imageannotation"))
 
     assert response(answer)["global_attributes"] == {"time_of_day": "dusk"}
-    assert all("time_of_day" not in one["attributes"] for one in annotations(answer))
+    assert all("time_of_day" not in one["attributes"] for one in annotated(answer))
 
 
 def test_options_of_a_box_are_kept() -> None:
@@ -96,8 +96,8 @@ def test_options_of_a_box_are_kept() -> None:
 
     answer = labelled(task_about("coins", "imageannotation", geometries={"box": options}), who)
 
-    assert 5 < len(annotations(answer)) < 24
-    for one in annotations(answer):
+    assert 5 < len(annotated(answer)) < 24
+    for one in annotated(answer):
         assert one["width"] >= 45
         assert all(isinstance(one[side], int) for side in ("left", "top", "width", "height"))
 
@@ -117,12 +117,12 @@ def test_a_turned_box_keeps_its_unrotated_sides_and_gives_its_corners() -> None:
     turned = labelled({"type": "imageannotation", "params": {**params, "geometries": {"box": {"can_rotate": True}}}})
     upright = labelled({"type": "imageannotation", "params": {**params, "geometries": {"box": {}}}})
 
-    (made,) = annotations(turned)
+    (made,) = annotated(turned)
     assert (made["left"], made["width"], made["rotation"]) == (0, 40, pytest.approx(math.pi / 2, abs=1e-3))
     assert geometry.region_of(geometry.points_of({"vertices": made["vertices"]})) == pytest.approx(
         (10, -10, 30, 30), abs=0.1
     )
-    (made,) = annotations(upright)
+    (made,) = annotated(upright)
     assert (made["left"], made["top"], made["width"], made["height"]) == pytest.approx((10, -10, 20, 40), abs=0.1)
 
 
@@ -133,7 +133,7 @@ def test_polygons_keep_to_the_number_of_corners_allowed() -> None:
         task_about("chelsea", "imageannotation", geometries={"polygon": options}), worker(vertex_dropped=0.9)
     )
 
-    assert 6 <= len(annotations(answer)[0]["vertices"]) <= 8
+    assert 6 <= len(annotated(answer)[0]["vertices"]) <= 8
 
 
 def test_a_prelabel_is_answered_with_the_workers_noise_and_named_as_the_source() -> None:
@@ -146,7 +146,7 @@ def test_a_prelabel_is_answered_with_the_workers_noise_and_named_as_the_source()
 
     answer = labelled({"type": "imageannotation", "params": params}, worker(edge=0.02))
 
-    (made,) = annotations(answer)
+    (made,) = annotated(answer)
     assert answer.simulation["truth"] == "hypothesis"
     assert made["left"] != 10
     assert geometry.iou(made, claim) > 0.8
@@ -159,8 +159,8 @@ def test_every_missed_and_confused_object_is_reported() -> None:
     answer = labelled(task_about("coins", "imageannotation", geometries=asked), who)
 
     injected = answer.simulation["injected"]
-    assert len(annotations(answer)) == 24 - len(injected["missed"])
-    wrong = {one["uuid"]: one["label"] for one in annotations(answer) if one["label"] != "coin"}
+    assert len(annotated(answer)) == 24 - len(injected["missed"])
+    wrong = {one["uuid"]: one["label"] for one in annotated(answer) if one["label"] != "coin"}
     assert wrong == {one["annotation"]: one["answer"] for one in injected["wrong_class"]}
     assert wrong
     assert answer.simulation["mistakes"] == {kind: len(found) for kind, found in injected.items()}
@@ -176,9 +176,7 @@ def test_wrong_and_skipped_attributes_are_reported() -> None:
     assert truth is not None
     true_sizes = {one.key: one.attributes["size"] for one in truth.objects if one.attributes}
     by_uuid = {one["annotation"]: one["truth"] for one in answer.simulation["matches"]}
-    wrong = [
-        one for one in annotations(answer) if one["attributes"].get("size", "") != true_sizes[by_uuid[one["uuid"]]]
-    ]
+    wrong = [one for one in annotated(answer) if one["attributes"].get("size", "") != true_sizes[by_uuid[one["uuid"]]]]
     injected = answer.simulation["injected"]
     assert len(wrong) == len(injected["attribute_wrong"]) + len(injected["attribute_skipped"]) > 0
 
@@ -188,9 +186,9 @@ def test_bogus_objects_come_only_when_they_are_asked_for_and_are_reported() -> N
     some = labelled(task_about("coins", "imageannotation"), worker(bogus=0.5))
 
     bogus = {one["annotation"] for one in some.simulation["injected"]["bogus"]}
-    assert len(annotations(none)) == 24
-    assert len(annotations(some)) == 24 + len(bogus)
-    assert bogus <= {one["uuid"] for one in annotations(some)}
+    assert len(annotated(none)) == 24
+    assert len(annotated(some)) == 24 + len(bogus)
+    assert bogus <= {one["uuid"] for one in annotated(some)}
 
 
 @pytest.mark.parametrize(("name", "kind"), PAIRS)

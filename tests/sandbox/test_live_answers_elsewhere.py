@@ -11,7 +11,7 @@ from scale_mcp.sandbox import answers
 from scale_mcp.sandbox.truth import find_truth
 from tests.sandbox.world import (
     UPLOADS,
-    annotations,
+    annotated,
     item,
     json_behind,
     labelled,
@@ -155,8 +155,8 @@ def test_names_in_the_text_are_found_with_exclusive_ends_and_their_relationships
     answer = labelled(task)
 
     text = task["params"]["text"]
-    assert all(one["text"] == text[one["start"] : one["end"]] for one in annotations(answer))
-    by_id = {one["id"]: one["text"] for one in annotations(answer)}
+    assert all(one["text"] == text[one["start"] : one["end"]] for one in annotated(answer))
+    by_id = {one["id"]: one["text"] for one in annotated(answer)}
     relations = [
         (by_id[one["source_ref"]], one["name"], by_id[one["target_ref"]]) for one in response(answer)["relationships"]
     ]
@@ -165,7 +165,7 @@ def test_names_in_the_text_are_found_with_exclusive_ends_and_their_relationships
         ("Phileas Fogg", "member_of", "Reform Club"),
         ("Sheridan", "died_in", "1814"),
     ]
-    assert annotations(answer)[0]["attributes"] == {"fictional": "yes"}
+    assert annotated(answer)[0]["attributes"] == {"fictional": "yes"}
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -176,9 +176,9 @@ def test_spans_with_wrong_ends_are_still_spans_of_the_text(seed: int) -> None:
     answer = labelled(task, who, seed)
 
     text = task["params"]["text"]
-    ids = [one["id"] for one in annotations(answer)]
+    ids = [one["id"] for one in annotated(answer)]
     assert len(set(ids)) == len(ids)
-    for one in annotations(answer):
+    for one in annotated(answer):
         assert 0 <= one["start"] < one["end"] <= len(text)
         assert one["text"] == text[one["start"] : one["end"]]
     for relation in response(answer)["relationships"]:
@@ -209,7 +209,7 @@ def test_several_respondents_answer_as_several_people() -> None:
 
     answer = labelled(task, worker(wrong_class=0.0))
 
-    said = annotations(answer)["sentiment"]
+    said = annotated(answer)["sentiment"]
     assert len(said) == 40
     assert said.count(["positive"]) > 20
     assert any(one != ["positive"] for one in said)
@@ -219,7 +219,7 @@ def test_several_respondents_answer_as_several_people() -> None:
 def test_a_set_of_fields_is_answered_with_an_object_per_repetition() -> None:
     answer = labelled(task_about("receipt", "textcollection"))
 
-    assert annotations(answer)["bought"] == [
+    assert annotated(answer)["bought"] == [
         {"name": "Espresso", "price": "5.00"},
         {"name": "Croissant", "price": "2.80"},
         {"name": "Orange juice", "price": "3.40"},
@@ -229,7 +229,7 @@ def test_a_set_of_fields_is_answered_with_an_object_per_repetition() -> None:
 def test_a_document_is_transcribed_block_by_block_with_pages_refs_and_extras() -> None:
     answer = labelled(task_about("receipt", "documenttranscription"))
 
-    found = annotations(answer)
+    found = annotated(answer)
     total = next(one for one in found if one["label"] == "total")
     assert (total["text"], total["money"], total["location"]["type"]) == (
         "EUR 12.32",
@@ -246,7 +246,7 @@ def test_slips_of_the_pen_are_reported() -> None:
     answer = labelled(task_about("receipt", "documenttranscription"), worker(typo=0.1))
 
     slips = answer.simulation["injected"]["text_wrong"]
-    said = {one["uuid"]: one["text"] for one in annotations(answer)}
+    said = {one["uuid"]: one["text"] for one in annotated(answer)}
     assert slips
     assert all(said[one["annotation"]] == one["answer"] != one["truth"] for one in slips)
 
@@ -259,8 +259,8 @@ def test_a_picture_is_put_into_the_category_that_names_what_is_in_it(name: str, 
 def test_a_legacy_box_task_is_answered_without_types() -> None:
     answer = labelled(task_about("coins", "annotation", objects_to_annotate=["coin"], min_width=10))
 
-    assert len(annotations(answer)) == 24
-    assert set(annotations(answer)[0]) == {"uuid", "label", "left", "top", "width", "height"}
+    assert len(annotated(answer)) == 24
+    assert set(annotated(answer)[0]) == {"uuid", "label", "left", "top", "width", "height"}
 
 
 def test_expected_answers_of_legacy_types_are_given() -> None:

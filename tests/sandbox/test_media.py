@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -77,6 +77,7 @@ def test_the_coloured_picture_is_transparent_where_nothing_is_labeled() -> None:
     )
 
 
+@settings(deadline=None)
 @given(data=st.data(), width=st.integers(1, 12), height=st.integers(1, 12), most=st.sampled_from([3, 255, 400]))
 def test_masks_can_be_read_back_from_either_index_picture(
     data: st.DataObject, width: int, height: int, most: int
@@ -93,8 +94,8 @@ def test_masks_can_be_read_back_from_either_index_picture(
         size, masks = read
         assert size == (width, height)
         assert set(masks) == set(wanted) - {0}
-        for index, mask in masks.items():
-            assert opened(mask).tobytes() == bytes(255 if one == index else 0 for one in wanted)
+        for index, content in masks.items():
+            assert opened(content).tobytes() == bytes(255 if one == index else 0 for one in wanted)
 
 
 def test_a_palette_picture_is_read_by_its_numbers_not_its_colours() -> None:

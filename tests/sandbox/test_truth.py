@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scale_mcp.sandbox import media
@@ -246,6 +246,7 @@ anything = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(claim=st.dictionaries(st.sampled_from(MEMBERS), anything), kind=st.sampled_from(TYPES))
 def test_a_nonsensical_prelabel_is_no_reason_to_fail(claim: dict[str, Any], kind: str) -> None:
     task = {"type": kind, "params": {"hypothesis": claim, "text": "some text"}}

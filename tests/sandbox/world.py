@@ -85,7 +85,7 @@ def response(answer: Answer) -> dict[str, Any]:
     return answer.response
 
 
-def annotations(answer: Answer) -> Any:
+def annotated(answer: Answer) -> Any:
     return response(answer)["annotations"]
 
 
