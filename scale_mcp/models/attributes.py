@@ -20,9 +20,15 @@ def _form(value: Any) -> str | None:
     return "<one>" if isinstance(value, str | dict | Checked) else None
 
 
+def _object_form(value: Any) -> str | None:
+    return None if isinstance(value, str) else _form(value)
+
+
 # Values that sources write alone or in a list. Both are taken as they come.
 _TEXTS = Discriminator(_form, custom_error_type=CURE, custom_error_message="must be a text or a list of texts")
-_OBJECTS = Discriminator(_form, custom_error_type=CURE, custom_error_message="must be an object or a list of objects")
+_OBJECTS = Discriminator(
+    _object_form, custom_error_type=CURE, custom_error_message="must be an object or a list of objects"
+)
 
 Values = Annotated[Annotated[Text, Tag("<one>")] | Annotated[list[Text], Tag("<list>")], _TEXTS]
 AttributeConditions = Annotated[

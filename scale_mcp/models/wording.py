@@ -100,7 +100,7 @@ def _counted(number: int) -> str:
 
 def near_miss(name: str, known: Iterable[str]) -> str | None:
     """The known name of which ``name`` looks like a misspelling; None also when it is itself known."""
-    names = list(known)
-    if name in names:
+    names = {each.lower(): each for each in known}
+    if name in names.values():
         return None
-    return next(iter(get_close_matches(name[:100].lower(), names, n=1, cutoff=0.75)), None)
+    return next((names[close] for close in get_close_matches(name[:100].lower(), names, n=1, cutoff=0.75)), None)

@@ -43,7 +43,9 @@ def check(card: Card, arguments: Any) -> RequestModel:
 def _told(card: Card, problems: list[Problem]) -> str:
     count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
     lines = [f"{card.name}: {count} with the arguments; nothing was sent to Scale."]
-    lines += [f"- `{place(problem.where)}` {problem.text}." for problem in problems[:MAX_SHOWN]]
+    for problem in problems[:MAX_SHOWN]:
+        stop = "" if problem.text.endswith((".", "?")) else "."
+        lines.append(f"- `{place(problem.where)}` {problem.text}{stop}")
     if len(problems) > MAX_SHOWN:
         lines.append(f"- and {len(problems) - MAX_SHOWN} more")
     return "\n".join(lines)

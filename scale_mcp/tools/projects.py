@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
-from scale_mcp.models.checks import Checked, Name, Problem, TaskType, Text
+from scale_mcp.models.checks import Checked, Name, Problem, TaskType, Text, did_you_mean
 from scale_mcp.models.labels import Ontology
 from scale_mcp.models.project_params import is_task_parameter, problems_with_params
 from scale_mcp.models.projects import Project
@@ -200,7 +200,9 @@ class NewParams(Checked):
             yield Problem(("params",), "is missing; name at least one parameter to set, such as `instruction`")
         for name in direct:
             if not is_task_parameter(name):
-                yield Problem((name,), "is unknown here; if it is a task parameter, put it into `params`")
+                meant = did_you_mean(name, cls.model_fields)
+                cure = f"did you mean `{meant}`?" if meant else "if it is a task parameter, put it into `params`"
+                yield Problem((name,), f"is unknown here; {cure}")
         for name in params if isinstance(params, dict) else ():
             if name == "patch":
                 yield Problem(("params", name), "is no task parameter; give it as the argument `patch`")
