@@ -173,7 +173,7 @@ class Quality:
         )
 
     def _answer(self, row: Row, worker: Worker) -> dict[str, Any] | None:
-        """What the worker hands in; None when the expected response gives no truth to work from."""
+        """What the worker hands in; None when there is no truth to work from (decisions.ATTEMPT_NEEDS_TRUTH)."""
         from scale_mcp.sandbox.answers import live_answer
         from scale_mcp.sandbox.truth import attachment_size, find_truth
 

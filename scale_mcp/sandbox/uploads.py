@@ -272,7 +272,7 @@ def keep(store: Store, account_id: str, file: NewFile, now: str) -> dict[str, An
 
 
 def describe(row: Row) -> dict[str, Any]:
-    """Scale's File object for a stored row."""
+    """Scale's File object for a stored row (decisions.FILE_ID, FILE_PROJECT_IS_FREE)."""
     shown = {
         "id": row["id"],
         "attachment_url": row["attachment_url"],

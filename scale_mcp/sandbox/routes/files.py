@@ -109,7 +109,10 @@ def _unreachable(url: str) -> ApiError:
 
 
 def list_files(request: Request) -> Reply:
-    """``GET /files``: the files of one project, newest first, optionally those with all the given metadata."""
+    """``GET /files``: the files of one project, newest first, optionally those with all the given metadata.
+
+    See decisions.FILE_LIST and FILE_METADATA_FILTER.
+    """
     project = request.one("project")
     if not project:
         raise ApiError(400, 'Parameter is invalid, reason: "project" is required')

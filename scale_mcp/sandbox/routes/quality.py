@@ -87,7 +87,7 @@ def _feedback_item(number: int, item: Any) -> dict[str, Any]:
 
 
 def list_audits(request: Request) -> Reply:
-    """``GET /audits``: the audits of a task, newest first, or the one of an id. 404 for an unknown task or audit."""
+    """``GET /audits``: the audits of a task, or the one of an id (decisions.AUDIT_LIST). 404 for an unknown one."""
     task_id, audit_id = request.one("task_id"), request.one("id")
     if not task_id and not audit_id:
         raise ApiError(400, 'Please include a "task_id" or an "id" parameter.')

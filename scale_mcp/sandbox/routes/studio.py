@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from scale_mcp.sandbox import batches, ids
+from scale_mcp.sandbox import batches, decisions, ids
 from scale_mcp.sandbox.http import ApiError, Reply, Request, Route
 from scale_mcp.sandbox.routes.team import active_people, emails_of, people
 from scale_mcp.sandbox.store import dumps
@@ -43,8 +43,8 @@ CREATE TABLE IF NOT EXISTS studio_batches (
 ) WITHOUT ROWID;
 """
 
-# Pending means finalized and not completed. Those that were given a place come first, in its order; the rest follow in
-# the default order: calibration batches, then the oldest.
+# decisions.STUDIO_PENDING, STUDIO_NEW_BATCH_LAST: those that were given a place come first, in its order; the rest
+# follow in the default order: calibration batches, then the oldest.
 PENDING = f"""
 SELECT pending.* FROM ({batches.SELECT} WHERE b.account_id = ? AND b.status = 'in_progress' AND p.flavour = 'studio')
 AS pending LEFT JOIN studio_batches s ON s.account_id = pending.account_id AND s.batch_no = pending.no
@@ -90,7 +90,7 @@ def add_assignments(request: Request) -> Reply:
 
 
 def remove_assignments(request: Request) -> Reply:
-    """``POST /studio/assignments/remove``: pairs that are not there are ignored. Who leaves also leaves the groups."""
+    """``POST /studio/assignments/remove``: pairs that are not there are ignored (decisions.STUDIO_LEAVING)."""
     emails, projects = _pairs(request)
     sandbox, account = request.sandbox, request.account
     leaving = {email.lower() for email in emails}
@@ -107,7 +107,10 @@ def remove_assignments(request: Request) -> Reply:
 
 
 def _pairs(request: Request) -> tuple[list[str], list[str]]:
-    """The e-mails and projects of a body, all of them known: 400 for missing ones, 404 for unknown ones."""
+    """The e-mails and projects of a body, all of them known: 400 for missing ones, 404 for unknown ones.
+
+    See decisions.STUDIO_STRANGER and STUDIO_ANY_PROJECT.
+    """
     body = request.object()
     emails, projects = emails_of(body), body.get("projects")
     if not isinstance(projects, list) or not projects or not all(isinstance(name, str) and name for name in projects):
@@ -140,7 +143,7 @@ def create_group(request: Request) -> Reply:
         raise ApiError(400, 'Parameter is invalid, reason: "name" is required')
     emails = _assigned_to(request, project.name, emails_of(body))
     if _group(request, project.name, name) is not None:
-        raise ApiError(409, f'The project already has a group with the name "{name}".')
+        raise ApiError(decisions.STUDIO_GROUP_TAKEN.value, f'The project already has a group with the name "{name}".')
     request.sandbox.store.execute(
         "INSERT INTO studio_groups (account_id, id, project, name, emails) VALUES (?, ?, ?, ?, ?)",
         (request.account.id, ids.object_id(request.sandbox.clock.now()), project.name, name, dumps(emails)),

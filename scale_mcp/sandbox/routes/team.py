@@ -116,7 +116,7 @@ def list_team(request: Request) -> Reply:
 
 
 def invite(request: Request) -> Reply:
-    """``POST /teams/invite``: people appear at once as invited. Inviting again renews; who is active stays so."""
+    """``POST /teams/invite``: people appear at once as invited (decisions.INVITE_AGAIN: repeats renew)."""
     body = request.object()
     emails, role = emails_of(body), _role_of(body)
     sandbox, account_id = request.sandbox, request.account.id
