@@ -170,7 +170,7 @@ def settings_reference(_: str) -> str:
         "",
         "Each setting is a flag of `scale-mcp serve` and an environment variable; the flag wins. An unknown",
         "`SCALE_MCP_…` variable, a value that cannot be used and a misspelt flag refuse to start, with a suggestion.",
-        "Key and address come from the environment only: a flag would stand in process lists and shell histories.",
+        "The key comes from the environment only: a flag would stand in process lists and shell histories.",
         "",
         "| flag | variable | values | default | meaning |",
         "| --- | --- | --- | --- | --- |",
@@ -205,7 +205,8 @@ def values(annotation: Any) -> str:
 def default_of(value: Any) -> str:
     if value is None or value == ():
         return ""
-    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+    shown = f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else value
+    return f"`{shown}`"
 
 
 def sandbox_guide(old: str) -> str:

@@ -22,7 +22,7 @@ PICTURES, TRUTH = data.PICTURES, ROOT / "truth"
 
 def write(path: Path, value: Any) -> None:
     """JSON with one line per object of a list, so that changes can be read."""
-    path.write_text(_laid_out(value, 0) + "\n", encoding="utf-8")
+    path.write_text(_laid_out(value, 0) + "\n", encoding="utf-8", newline="\n")
 
 
 def _laid_out(value: Any, depth: int) -> str:
@@ -31,9 +31,13 @@ def _laid_out(value: Any, depth: int) -> str:
         lines = [f"{pad}{json.dumps(key)}: {_laid_out(inner, depth + 2)}" for key, inner in value.items()]
         return "{\n" + ",\n".join(lines) + "\n" + " " * depth + "}"
     if isinstance(value, list) and value and isinstance(value[0], dict | list) and "{" in json.dumps(value):
-        lines = [pad + (_laid_out(one, depth + 2) if isinstance(one, list) else json.dumps(one)) for one in value]
+        lines = [pad + (_laid_out(one, depth + 2) if isinstance(one, list) else _plain(one)) for one in value]
         return "[\n" + ",\n".join(lines) + "\n" + " " * depth + "]"
-    return json.dumps(value)
+    return _plain(value)
+
+
+def _plain(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 # ------------------------------------------------------------------------------------------------------------- receipt

@@ -6,42 +6,39 @@ cd "$(dirname "$0")/.."
 kind=$1
 venv=${VENV:-.venv}
 
+fail() { echo "error: $*" >&2; exit 1; }
+
 # A name on PATH is no proof: version managers leave shims behind for Pythons that are not there. So each candidate is run.
 works() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
 can_make_environments() { "$1" -c 'import ensurepip, venv' >/dev/null 2>&1; }
+have_uv() { [ -z "${NO_UV:-}" ] && uv --version >/dev/null 2>&1; }
 
+# The first Python that works and passes the given test, if one is given.
 find_python() {
-  without_venv=""
-  for candidate in ${PYTHON:-} python3.13 python3.12 python3.11 python3 python python3.14; do
-    if works "$candidate"; then
-      if can_make_environments "$candidate"; then echo "$candidate"; return 0; fi
-      without_venv=$candidate
-    elif [ "$candidate" = "${PYTHON:-}" ]; then
-      echo "error: PYTHON=$PYTHON is not a Python of 3.11 or newer." >&2
-      return 1
-    fi
-  done
-  if [ -n "$without_venv" ]; then
-    echo "error: $without_venv cannot make virtual environments. Install its venv package (on Debian and Ubuntu: python3-venv) or uv." >&2
-  else
-    echo "error: no Python of 3.11 or newer was found. Install one, or name it: make PYTHON=/path/to/python3.12 …" >&2
+  if [ -n "${PYTHON:-}" ]; then
+    works "$PYTHON" || fail "PYTHON=$PYTHON is not a Python of 3.11 or newer."
+    echo "$PYTHON"
+    return 0
   fi
+  for candidate in python3.13 python3.12 python3.11 python3 python python3.14; do
+    if works "$candidate" && "${1:-works}" "$candidate"; then echo "$candidate"; return 0; fi
+  done
   return 1
 }
 
-have_uv() { [ -z "${NO_UV:-}" ] && uv --version >/dev/null 2>&1; }
-
 make_environment() {
   if have_uv; then
-    # uv can make environments for a Python without venv, and fetch a Python where there is none.
-    if python=$(find_python 2>/dev/null) || [ -n "${PYTHON:-}" ]; then
-      uv venv --quiet --clear --python "$("${python:-$PYTHON}" -c 'import sys; print(sys.executable)')" "$venv"
-    else
-      uv venv --quiet --clear --python '>=3.11' "$venv"
-    fi
+    # uv makes environments also for a Python without venv, and fetches a Python where there is none.
+    python=$(find_python) || { [ -z "${PYTHON:-}" ] && python=; } || exit 1
+    uv venv --quiet --clear --python "${python:->=3.11}" "$venv"
+  elif python=$(find_python can_make_environments); then
+    "$python" -m venv --clear "$venv" || fail "$python cannot make virtual environments: its venv or ensurepip is missing."
+  elif [ -n "${PYTHON:-}" ]; then
+    exit 1
+  elif python=$(find_python); then
+    fail "$python cannot make virtual environments. Install its venv package (on Debian and Ubuntu: python3-venv) or uv."
   else
-    python=$(find_python)
-    "$python" -m venv --clear "$venv"
+    fail "no Python of 3.11 or newer was found. Install one, or name it: make PYTHON=/path/to/python3.12 …"
   fi
 }
 
