@@ -32,8 +32,9 @@ CREATE TABLE IF NOT EXISTS batches (
     last_audited_at REAL,
     UNIQUE (account_id, name)
 );
-CREATE INDEX IF NOT EXISTS batches_by_account ON batches (account_id, status, no);
-CREATE INDEX IF NOT EXISTS batches_by_project ON batches (account_id, project_no, status, no);
+CREATE INDEX IF NOT EXISTS batches_by_account ON batches (account_id, no);
+CREATE INDEX IF NOT EXISTS batches_by_status ON batches (account_id, status, no);
+CREATE INDEX IF NOT EXISTS batches_by_project ON batches (account_id, project_no, no);
 """
 
 SELECT = "SELECT b.*, p.name AS project, p.flavour FROM batches b JOIN projects p ON p.no = b.project_no"

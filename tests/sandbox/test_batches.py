@@ -8,6 +8,7 @@ import httpx2
 import pytest
 
 from scale_mcp.sandbox import Sandbox
+from scale_mcp.sandbox.batches import SELECT
 from tests.sandbox.calls import KINDS, batch, ok, project, refused, task
 from tests.sandbox.conftest import Connect
 
@@ -197,3 +198,10 @@ async def test_the_counts_of_a_batch_come_from_counters(sandbox: Sandbox) -> Non
         "SELECT status, sum(tasks) AS tasks FROM task_counts WHERE batch_no = ? GROUP BY status", (1,)
     )
     assert line.startswith("SEARCH task_counts USING PRIMARY KEY (batch_no=?"), line
+
+
+@pytest.mark.parametrize("where", ["", " AND b.project_no = ?", " AND b.status IN (?)"])
+async def test_a_page_of_batches_is_read_in_the_order_of_an_index(sandbox: Sandbox, where: str) -> None:
+    sql = f"{SELECT} WHERE b.account_id = ?{where} ORDER BY b.no DESC LIMIT ? OFFSET ?"
+    plan = sandbox.store.plan(sql, [1] * sql.count("?"))
+    assert not [line for line in plan if "SCAN" in line or "TEMP B-TREE" in line], plan
