@@ -269,3 +269,78 @@ ATTEMPT_NEEDS_TRUTH = Decision(
     "Then nobody attempts the task; nothing is invented.",
     True,
 )
+
+# Answers
+
+TEST_ANSWERS = Decision(
+    "What do the newer task types answer in test mode?",
+    "One annotation per geometry and leaf label at fixed coordinates, as recorded for older types, also when the task"
+    " brings a hypothesis. Segmentations are upright stripes.",
+    100,
+)
+TEST_TEXT = Decision("What does test mode write into text fields?", "What recorded answers have.", "test response")
+TEST_MASK_SIZE = Decision(
+    "How large are test mode's masks?", "As the picture, or this when its size is not known.", (128, 96)
+)
+TEST_PAGE_SIZE = Decision(
+    "How large are test mode's document pages?", "As the picture, or this when its size is not known.", (1000, 1400)
+)
+TEST_VIDEO_FRAMES = Decision(
+    "How many frames does test mode annotate of a video file, which it does not read?",
+    "As many as frame rate and duration make, or this many.",
+    2,
+)
+UNKNOWN_TYPE_ANSWER = Decision(
+    "What do task types answer whose response is documented nowhere?", "An empty object, and it says so.", "{}"
+)
+LABELS_MATCH = Decision(
+    "When does a task's label mean something that the sandbox knows by another spelling?",
+    "When they differ in case, spaces, hyphens or underscores only, or the data set lists the other name."
+    " The answer has the task's spelling.",
+    " _-",
+)
+LINKS_ANSWER = Decision("What does `links` of a response hold?", "Nothing: the simulated workers draw no links.", ())
+SEGMENT_ATTRIBUTES = Decision(
+    "Where do attributes of a segment go?", "Into its entry of `labelMapping`, under this name.", "attributes"
+)
+MANY_SEGMENTS = Decision(
+    "What is `indexedImage` when there are more than 255 indexes?", "A 16-bit PNG of one channel.", 16
+)
+EVENTS_FILE = Decision(
+    "Does videoannotation give events, and how?",
+    "As videoplaybackannotation does, behind `events.url`, a bare list; only when events were asked for.",
+    "url",
+)
+POINT_FILE_NAMES = Decision(
+    "Is the point file of lidarsegmentation `objects`/`point_objects` or `labels`/`point_labels`?",
+    "The former, as the documented sample has it; both are read.",
+    ("objects", "point_objects"),
+)
+CUBOIDS_KEPT = Decision(
+    "Which cuboids does a segmentation built on a lidar task answer with?",
+    "Those of that task's answer, unchanged, for the chosen frames.",
+    True,
+)
+TOPDOWN_ANSWER = Decision(
+    "Does lidartopdown answer inline or behind a URL?", "Inline, like imageannotation.", "imageannotation"
+)
+TEXT_OFFSETS = Decision(
+    "What do `start` and `end` of an entity count, and is the end included?",
+    "Code points; the end is not included. A hypothesis with included ends is noticed by its `text`.",
+    "exclusive",
+)
+COLLECTION_FORM = Decision(
+    "In which of the two forms does textcollection answer?",
+    "The short one; with `responses_required` above 1 each field has a list with one answer per person. Both are read.",
+    "short",
+)
+FEATURE_FLAGS = Decision(
+    "How does a transcription feature ask for money, dates or checkboxes?",
+    "By naming the flag anywhere in the feature besides its label.",
+    ("money", "date", "checkbox"),
+)
+REVIEW_CATCHES = Decision(
+    "How good is the review between the simulated workers and the customer?",
+    "It catches this share of wrong classes, missed objects and wrong attributes.",
+    0.6,
+)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from scale_mcp.sandbox import decisions
 from scale_mcp.sandbox.geometry import Shape
 
 Source = Literal["expected_response", "fixture", "hypothesis"]
@@ -13,8 +14,8 @@ Size = tuple[int, int]  # width, height in pixels
 
 
 def folded(name: str) -> str:
-    """Labels are compared without regard to case, spaces, hyphens and underscores."""
-    return "".join(letter for letter in name.casefold() if letter not in " _-")
+    """A name as it is compared: without regard to case, spaces, hyphens and underscores."""
+    return "".join(letter for letter in name.casefold() if letter not in decisions.LABELS_MATCH.value)
 
 
 @dataclass(frozen=True)

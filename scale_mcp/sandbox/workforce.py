@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from scale_mcp.sandbox import decisions
 from scale_mcp.sandbox.noise import Noise
 
-# Chance that review catches a wrong class, a missed object or a wrong attribute before the customer sees it.
-REVIEW_CATCHES = 0.6
+REVIEW_CATCHES = decisions.REVIEW_CATCHES.value
 # Class accuracy over workers, after "about Beta(12, 3)" in studies of crowds; mean 0.8, before review.
 ACCURACY_ALPHA, ACCURACY_BETA = 12.0, 3.0
 SPREAD_OF_TIMES = 0.45  # sigma of the log-normal

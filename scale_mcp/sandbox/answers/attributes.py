@@ -6,13 +6,14 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
+from scale_mcp.sandbox import decisions
 from scale_mcp.sandbox import noise as noises
 from scale_mcp.sandbox.answers.ontology import Definition, applies, attribute_definitions, choice_values, truthy
 from scale_mcp.sandbox.answers.report import Report
 from scale_mcp.sandbox.facts import folded
 from scale_mcp.sandbox.noise import Noise
 
-TEST_TEXT = "test response"
+TEST_TEXT = decisions.TEST_TEXT.value
 
 
 def kind_of(definition: Definition) -> str:

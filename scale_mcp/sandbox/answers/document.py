@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from scale_mcp.sandbox import geometry
+from scale_mcp.sandbox import decisions, geometry
 from scale_mcp.sandbox import noise as noises
 from scale_mcp.sandbox.answers.attributes import TEST_TEXT
 from scale_mcp.sandbox.answers.paper import Answer, Paper, Size
@@ -13,13 +13,12 @@ from scale_mcp.sandbox.answers.report import Report
 from scale_mcp.sandbox.facts import Block, Truth, folded
 from scale_mcp.sandbox.workforce import Worker
 
-FABRICATED_PAGE: Size = (1000, 1400)
 FABRICATED_EXTRAS: dict[str, Any] = {
     "money": {"amount": 1.0, "currency": "USD"},
     "date": {"year": 2020, "month": 1, "day": 1},
     "checked": True,
 }
-EXTRA_OF_FLAG = {"money": "money", "date": "date", "checkbox": "checked"}
+EXTRA_OF_FLAG = dict(zip(decisions.FEATURE_FLAGS.value, ("money", "date", "checked"), strict=True))
 
 
 def _wanted(params: Mapping[str, Any]) -> dict[str, set[str]]:
@@ -71,7 +70,7 @@ def fabricate(paper: Paper) -> Answer:
         block: dict[str, Any] = {"uuid": paper.new_id(), "page": 0, "label": label, "text": TEST_TEXT}
         block |= {"location": location, "refs": []}
         annotations.append(block | {name: FABRICATED_EXTRAS[name] for name in sorted(extras)})
-    sizes: list[Size | None] = [paper.size or FABRICATED_PAGE] * max(len(_attachments(paper.params)), 1)
+    sizes: list[Size | None] = [paper.size or decisions.TEST_PAGE_SIZE.value] * max(len(_attachments(paper.params)), 1)
     return Answer({"annotations": annotations}, document_pages=_pages(paper.params, sizes))
 
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from scale_mcp.sandbox import decisions, street
 from scale_mcp.sandbox import noise as noises
-from scale_mcp.sandbox import street
 from scale_mcp.sandbox.answers import attributes
 from scale_mcp.sandbox.answers.ontology import Label, attribute_definitions, leaves, number_of, truthy
 from scale_mcp.sandbox.answers.paper import Answer, Paper
@@ -56,7 +56,11 @@ def fabricate_points(paper: Paper) -> Answer:
     labels = leaves(paper.params.get("labels"))
     objects = [_object(label, index) for index, label in enumerate(labels, start=1)]
     points = [list(range(1, len(labels) + 1)) for _ in range(_frame_count(paper.params))]
-    return Answer({"point_segmentations": {"url": paper.publish_json({"objects": objects, "point_objects": points})}})
+    return Answer({"point_segmentations": {"url": paper.publish_json(_point_file(objects, points))}})
+
+
+def _point_file(objects: list[dict[str, Any]], points: list[list[int]]) -> dict[str, Any]:
+    return dict(zip(decisions.POINT_FILE_NAMES.value, (objects, points), strict=True))
 
 
 def _object(label: Label, index: int) -> dict[str, Any]:
@@ -200,7 +204,7 @@ def label_points(paper: Paper, truth: Truth | None, worker: Worker, report: Repo
     else:
         counts = [len(frame.places) if frame else 0 for frame in known.frames] if known else []
         frames = counts or [0] * _frame_count(paper.params)
-        content = {"objects": [], "point_objects": [[0] * count for count in frames]}
+        content = _point_file([], [[0] * count for count in frames])
     response = {"point_segmentations": {"url": paper.publish_json(content)}}
     if known is not None and known.kept is not None:
         response["annotations"] = {"url": paper.publish_json(known.kept)}
@@ -227,10 +231,8 @@ def _segmented(paper: Paper, known: LidarTruth, worker: Worker, report: Report) 
                 shared[asked.name] = len(objects)
             index_of[one.key] = len(objects) if asked.instance else shared[asked.name]
             report.match(str(index_of[one.key]), one.key)
-    return {
-        "objects": objects,
-        "point_objects": [_point_indexes(paper, frame, index_of, worker, report) for frame in known.frames],
-    }
+    points = [_point_indexes(paper, frame, index_of, worker, report) for frame in known.frames]
+    return _point_file(objects, points)
 
 
 def _point_indexes(

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from scale_mcp.sandbox import geometry
+from scale_mcp.sandbox import decisions, geometry
 from scale_mcp.sandbox import noise as noises
 from scale_mcp.sandbox.answers import attributes, tracing
 from scale_mcp.sandbox.answers.ontology import Wanted, attribute_definitions, wanted_geometries
@@ -18,8 +18,9 @@ from scale_mcp.sandbox.workforce import Worker
 
 # ------------------------------------------------------------------------------------------------------------ made up
 
+SIDE = decisions.TEST_ANSWERS.value
 FIXED_SHAPES: dict[str, Shape] = {
-    "box": {"left": 0, "top": 0, "width": 100, "height": 100},
+    "box": {"left": 0, "top": 0, "width": SIDE, "height": SIDE},
     "polygon": {"vertices": [{"x": 10, "y": 10}, {"x": 110, "y": 110}, {"x": 10, "y": 110}]},
     "line": {"vertices": [{"x": 10, "y": 10}, {"x": 110, "y": 110}]},
     "point": {"x": 10, "y": 10},
@@ -92,7 +93,7 @@ def fabricated_annotations(paper: Paper) -> list[dict[str, Any]]:
 def fabricate(paper: Paper) -> Answer:
     annotations = fabricated_annotations(paper)
     scene = attributes.fabricated_scene(paper.params)
-    return Answer({"annotations": annotations, "global_attributes": scene, "links": []})
+    return Answer({"annotations": annotations, "global_attributes": scene, "links": list(decisions.LINKS_ANSWER.value)})
 
 
 # -------------------------------------------------------------------------------------------------------- from truth
@@ -112,12 +113,12 @@ class Tracks:
 def label(paper: Paper, truth: Truth | None, worker: Worker, report: Report) -> Answer:
     known = truth.picture if truth else None
     if known is None:
-        return Answer({"annotations": [], "global_attributes": {}, "links": []})
+        return Answer({"annotations": [], "global_attributes": {}, "links": list(decisions.LINKS_ANSWER.value)})
     report.use_truth()
     note_unknown_labels(paper, known.objects, report)
     annotations = drawn(paper, known.objects, known.size or paper.size, worker, report, Tracks())
     scene = attributes.scene(paper.params, known.attributes, worker.noise, paper.rng, report)
-    return Answer({"annotations": annotations, "global_attributes": scene, "links": []})
+    return Answer({"annotations": annotations, "global_attributes": scene, "links": list(decisions.LINKS_ANSWER.value)})
 
 
 def note_unknown_labels(paper: Paper, objects: Iterable[TrueObject], report: Report) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from scale_mcp.sandbox import geometry, media
+from scale_mcp.sandbox import decisions, geometry, media
 from scale_mcp.sandbox import noise as noises
 from scale_mcp.sandbox.answers import attributes
 from scale_mcp.sandbox.answers.ontology import Label, attribute_definitions, segment_labels
@@ -17,7 +17,6 @@ from scale_mcp.sandbox.workforce import Worker
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-FABRICATED_SIZE: Size = (128, 96)  # of test mode's masks when the picture's size is not known
 UNKNOWN_SIZE: Size = (1, 1)  # of an all-unlabeled mask when nothing is known, not even the size
 
 
@@ -67,13 +66,15 @@ class Segments:
 
     def _entry(self, index: int, colour: str, pixels: int) -> dict[str, Any]:
         entry: dict[str, Any] = {"index": index, "color": colour, "numPixels": pixels}
-        return entry | {"attributes": self.attributes[index]} if index in self.attributes else entry
+        return (
+            entry | {decisions.SEGMENT_ATTRIBUTES.value: self.attributes[index]} if index in self.attributes else entry
+        )
 
 
 def fabricate(paper: Paper) -> Answer:
     """Upright stripes of equal width, one per label, whatever the picture shows."""
     labels = segment_labels(paper.params)
-    width, height = _drawable(paper.size) or FABRICATED_SIZE
+    width, height = _drawable(paper.size) or decisions.TEST_MASK_SIZE.value
     segments = Segments((width, height))
     for number, label in enumerate(labels):
         left, right = width * number // len(labels), width * (number + 1) // len(labels) - 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from scale_mcp.sandbox import decisions
 from scale_mcp.sandbox.answers import attributes, picture
 from scale_mcp.sandbox.answers.ontology import attribute_definitions, leaves, number_of
 from scale_mcp.sandbox.answers.paper import Answer, Paper
@@ -12,7 +13,6 @@ from scale_mcp.sandbox.answers.report import Report
 from scale_mcp.sandbox.facts import Truth, VideoTruth
 from scale_mcp.sandbox.workforce import Worker
 
-FABRICATED_FRAMES = 2  # of a video file, whose length test mode does not look at
 MOST_FRAMES = 3_600  # fabricated from a stated duration
 BESIDES_GEOMETRY = ("uuid", "type", "label")
 
@@ -61,7 +61,7 @@ def _fabricated_length(params: Mapping[str, Any]) -> int:
     if isinstance(attachments, list) and attachments:
         return len(attachments)
     stated = round(number_of(params.get("duration_time"), 0) * annotation_rate(params))
-    return min(stated, MOST_FRAMES) or FABRICATED_FRAMES
+    return min(stated, MOST_FRAMES) or decisions.TEST_VIDEO_FRAMES.value
 
 
 def _fabricated_events(paper: Paper) -> list[dict[str, Any]]:
