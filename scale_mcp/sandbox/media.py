@@ -124,7 +124,7 @@ class IndexMap:
         return self._through({index: 255})
 
     def indexed(self) -> Image:
-        """One channel, pixel = index: 8 bits while they suffice, else 16."""
+        """One channel, pixel = index: 8 bits while they suffice, else 16 (decisions.MANY_SEGMENTS)."""
         from PIL import Image
 
         cells = self._cells()

@@ -1,4 +1,4 @@
-"""Forms to fill in: ``textcollection``. Answers are given in the short form, ``{field_id: value}``."""
+"""Forms to fill in: ``textcollection``, answered as ``{field_id: value}`` (decisions.COLLECTION_FORM)."""
 
 from __future__ import annotations
 

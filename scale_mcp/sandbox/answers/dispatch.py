@@ -24,7 +24,7 @@ class Family(NamedTuple):
 
 FAMILIES: dict[str, Family] = {
     "imageannotation": Family(picture.fabricate, picture.label),
-    "lidartopdown": Family(picture.fabricate, picture.label),
+    "lidartopdown": Family(picture.fabricate, picture.label),  # decisions.TOPDOWN_ANSWER
     "segmentannotation": Family(segmentation.fabricate, segmentation.label),
     "videoannotation": Family(video.fabricate, video.label),
     "videoplaybackannotation": Family(video.fabricate_playback, video.label_playback),
@@ -86,6 +86,7 @@ def live_answer(
 
 
 def _unknown(task_type: str) -> dict[str, Any]:
+    """Said beside an empty answer (decisions.UNKNOWN_TYPE_ANSWER)."""
     return {"note": f"The sandbox does not know the response of the task type {task_type!r}, so it left it empty."}
 
 

@@ -1,4 +1,4 @@
-"""Names in a text and how they relate: ``namedentityrecognition``. Offsets count code points, ends are exclusive."""
+"""Names in a text and how they relate: ``namedentityrecognition``. Offsets are as decisions.TEXT_OFFSETS has them."""
 
 from __future__ import annotations
 

@@ -196,7 +196,7 @@ def _cuboid(
 
 
 def label_points(paper: Paper, truth: Truth | None, worker: Worker, report: Report) -> Answer:
-    """A label per point; a task made from a finished lidar task answers with its cuboids as well."""
+    """A label per point; built on a finished lidar task, its cuboids as well (decisions.CUBOIDS_KEPT)."""
     known = truth.lidar if truth else None
     if known is not None and any(frame and frame.points for frame in known.frames):
         report.use_truth()

@@ -1,4 +1,7 @@
-"""Pictures in time: ``videoannotation`` (a list of frames), ``videoplaybackannotation`` (objects with key frames)."""
+"""Pictures in time: ``videoannotation`` (a list of frames), ``videoplaybackannotation`` (objects with key frames).
+
+Both give events behind a URL (decisions.EVENTS_FILE).
+"""
 
 from __future__ import annotations
 
