@@ -91,7 +91,7 @@ def noise_of(skill: float, accuracy: float) -> Noise:
     slack = 2.0 ** (1 - 2 * skill)  # 2 at no skill, 1 in the middle, a half at perfect skill
     passes = 1 - REVIEW_CATCHES
     return Noise(
-        edge=0.015 * slack,  # with the tail and the floor: mean IoU of about 0.93 on a box of 48 pixels at slack 1
+        edge=0.015 * slack,  # with the tail and the floor: mean IoU of 0.92 on a box of 48 pixels at slack 1
         floor=0.6 * slack,
         tail=4.0,
         rotation=math.radians(0.7) * slack,
