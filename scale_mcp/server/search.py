@@ -10,13 +10,21 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import takewhile
 
-from scale_mcp.server.vocabulary import SYNONYMS, words
+from scale_mcp.server.vocabulary import SYNONYMS, is_question, plurals, words
 from scale_mcp.tools.card import Card
 
 WEIGHTS = {"name": 3.0, "title": 2.5, "keywords": 2.5, "description": 1.0}
 SYNONYM_WEIGHT = 0.55  # of a word that only stands near what was asked for
 SATURATION, LENGTH_SHARE = 1.2, 0.4  # BM25's k1 and b; descriptions differ in length for no good reason, so b is low
+
+PLURAL_WEIGHT = 0.5  # "tasks" is more often said for list_tasks than for get_task
+READING_BONUS = 1.25  # a question wants to know something
+NAMED_BONUS = 10.0  # a letter, for a tool that is called by its name
+SHORTEST_GUESS = 5  # letters of a word that may be guessed at
+NAME_BONUS = 2.0  # a request that speaks of a whole tool name counts three times
 
 
 @dataclass(frozen=True)
@@ -37,23 +45,53 @@ class ToolSearch:
         found_in = Counter(term for terms in self._terms for term in terms)
         total = len(self._cards)
         self._rarity = {term: math.log(1 + (total - n + 0.5) / (n + 0.5)) for term, n in found_in.items()}
+        self._names = [frozenset(words(card.name.replace("_", " "))) for card in self._cards]
 
     def find(self, query: str, limit: int = 5) -> list[Hit]:
         """The best cards for ``query``, best first; none when nothing fits at all."""
-        wanted = _query_terms(query)
-        hits = [
-            Hit(card, score)
-            for card, terms, norm in zip(self._cards, self._terms, self._norms, strict=True)
-            if (score := self._score(wanted, terms, norm)) > 0
-        ]
+        asked = list(dict.fromkeys(self._known(word) for word in words(query)))
+        several = plurals(query)
+        reading = is_question(query)
+        named = query.lower().replace(" ", "_")
+        hits = []
+        for card, terms, norm, name in zip(self._cards, self._terms, self._norms, self._names, strict=True):
+            score = sum(self._worth(word, terms, norm) for word in asked)
+            score += PLURAL_WEIGHT * sum(self._bm25(word, terms, norm) for word in several)
+            score *= 1 + NAME_BONUS * _covered(name, asked)
+            if reading and card.risk == "read":
+                score *= READING_BONUS
+            if card.name in named:
+                score += len(card.name) * NAMED_BONUS  # the longer name, where one stands within the other
+            if score > 0:
+                hits.append(Hit(card, score))
         return sorted(hits, key=lambda hit: -hit.score)[:limit]
 
-    def _score(self, wanted: Mapping[str, float], terms: Mapping[str, float], norm: float) -> float:
-        return sum(
-            weight * self._rarity[term] * terms[term] * (SATURATION + 1) / (terms[term] + norm)
-            for term, weight in wanted.items()
-            if term in terms
-        )
+    def _worth(self, word: str, terms: Mapping[str, float], norm: float) -> float:
+        """What one word of the request finds in a card: itself, or the best of the words that mean nearly the same."""
+        itself = self._bm25(word, terms, norm)
+        near = max((self._bm25(other, terms, norm) for other in SYNONYMS.get(word, ())), default=0.0)
+        return max(itself, SYNONYM_WEIGHT * near)
+
+    def _known(self, word: str) -> str:
+        """A word that is in no card and means nothing to us may be another form of one that is, or misspelt."""
+        if word in self._rarity or word in SYNONYMS or len(word) < SHORTEST_GUESS:
+            return word
+        for other in (*self._rarity, *SYNONYMS):
+            shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(word, other, strict=False)))
+            if shared >= SHORTEST_GUESS and shared >= max(len(word), len(other)) - 4:
+                return other
+        return next(iter(get_close_matches(word, [*self._rarity, *SYNONYMS], n=1, cutoff=0.85)), word)
+
+    def _bm25(self, term: str, terms: Mapping[str, float], norm: float) -> float:
+        if term not in terms:
+            return 0.0
+        return self._rarity[term] * terms[term] * (SATURATION + 1) / (terms[term] + norm)
+
+
+def _covered(name: frozenset[str], asked: list[str]) -> float:
+    """How much of a tool's name the request speaks of, from 0 to 1."""
+    spoken = {other for word in asked for other in SYNONYMS.get(word, ())}
+    return sum(1.0 if term in asked else SYNONYM_WEIGHT if term in spoken else 0.0 for term in name) / len(name)
 
 
 def _weighted_terms(card: Card) -> dict[str, float]:
@@ -65,15 +103,7 @@ def _weighted_terms(card: Card) -> dict[str, float]:
     }
     terms: dict[str, float] = {}
     for field, text in fields.items():
-        for term, count in Counter(words(text)).items():
+        found = words(text) + (plurals(text) if field != "description" else [])
+        for term, count in Counter(found).items():
             terms[term] = terms.get(term, 0.0) + WEIGHTS[field] * min(count, 2)
-    return terms
-
-
-def _query_terms(query: str) -> dict[str, float]:
-    asked = words(query)
-    terms = dict.fromkeys(asked, 1.0)
-    for term in asked:
-        for near in SYNONYMS.get(term, ()):
-            terms.setdefault(near, SYNONYM_WEIGHT)
     return terms
