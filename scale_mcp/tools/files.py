@@ -14,9 +14,9 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from scale_mcp.models.checks import Checked, FileMetadata, Name, Problem, Text, WebAddress, exactly_one, refuse
 from scale_mcp.models.files import File
 from scale_mcp.tools.card import Call, ToolFailure, ToolOutput, tool
-from scale_mcp.tools.fitting import PAGE_TOKENS, compact, quoted, shorten
+from scale_mcp.tools.fitting import compact, quoted, shorten
 from scale_mcp.tools.folders import open_below
-from scale_mcp.tools.outputs import DEFAULT_LIMIT, Entry, Listing, by_columns, entries
+from scale_mcp.tools.outputs import Entry, Listing, by_rows, entries
 from scale_mcp.tools.parameters import ProjectName
 
 MAX_BYTES = 80 * 1024 * 1024
@@ -200,7 +200,7 @@ class FileList(Listing):
     next_offset: int | None = None
 
 
-COLUMNS = ("attachment_url", "display_name", "mime_type", "size", "reference_id", "id", "metadata", "created_at")
+COLUMNS = ("attachment_url", "display_name", "mime_type", "size", "reference_id", "id")
 
 
 def _as_text(value: Any) -> Any:
@@ -227,23 +227,12 @@ async def list_assets(
     """List a project's files with attachment_urls. Go on with offset, then cursor, as the note says."""
     page = await call.api.files.page(project, metadata=metadata, cursor=cursor)
     rows = entries(page.docs, COLUMNS)
-    wanted = rows[offset : offset + DEFAULT_LIMIT]
-    end = offset + len(wanted)
-    inside = end if end < len(rows) else None
-    following = page.cursor if inside is None and page.has_more is not False else None
-    note = None
-    if inside is not None:
-        note = f"More: call again with the same arguments and offset {inside}."
-    elif following:
-        note = "More: call again with this cursor and no offset."
-    return by_columns(
-        FileList,
-        wanted,
-        PAGE_TOKENS,
-        ("attachment_url",),
-        total=page.total,
-        has_more=inside is not None or following is not None,
-        cursor=following,
-        next_offset=inside,
-        note=note,
-    )
+    for row in rows:
+        if row.get("id", "") in row.get("attachment_url", ""):
+            del row["id"]  # said already
+    found = by_rows(FileList, rows, offset=offset)
+    following = page.cursor if found.next_offset is None and page.has_more is not False else None
+    if following:
+        found.note = f"More: go on with cursor {following} and without offset."
+    found.total, found.cursor, found.has_more = page.total, following, found.has_more or following is not None
+    return found

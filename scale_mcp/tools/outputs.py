@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from scale_mcp.text import clean_value
 from scale_mcp.tools.card import ToolOutput
-from scale_mcp.tools.fitting import PAGE_TOKENS, compact, quoted, shared, shorten, table, tokens
+from scale_mcp.tools.fitting import PAGE_TOKENS, cell, compact, quoted, shared, shorten, table, tokens
 
 DEFAULT_LIMIT = 20
 ENTRY_CHARACTERS = 1_500  # of one element, before its long values are cut
@@ -33,6 +33,7 @@ class Listing(ToolOutput):
     docs: list[Any]
     total: int | None = Field(None, description="All that match")
     has_more: bool = False
+    common: dict[str, Any] | None = Field(None, description="What each of docs has, not repeated in it")
     note: str | None = Field(None, description="What is not shown and how to get it")
 
     _columns: tuple[str, ...] | None = PrivateAttr(default=None)  # of the table; None: all
@@ -42,10 +43,10 @@ class Listing(ToolOutput):
         count = self.nouns[0] if len(rows) == 1 else self.nouns[1]
         of_all = f" of {self.total}" if self.total is not None and self.total != len(rows) else ""
         columns = list(dict.fromkeys(column for row in rows for column in row))
-        same = shared(rows, columns)
+        same = shared(rows, columns) | (self.common or {})
         head = f"{len(rows)}{of_all} {count}" if rows else f"No {self.nouns[1]}{of_all}"
         if same:
-            head += "; all " + ", ".join(f"{name} {quoted(value, 80)}" for name, value in same.items())
+            head += "; all " + ", ".join(f"{name} {quoted(cell(value), 80)}" for name, value in same.items())
         varying = [column for column in columns if column not in same]
         body = table(rows, [name for name in varying if self._columns is None or name in self._columns])
         return "\n".join(part for part in (f"{head}.", body if rows else "", self.note or "") if part)
@@ -59,15 +60,19 @@ def entries(things: Iterable[BaseModel], columns: Sequence[str]) -> list[dict[st
     rows = []
     for thing in things:
         wire = clean_value(thing.model_dump(mode="json", by_alias=True, exclude_unset=True))
-        row = {name: _brief(wire[name], name) for name in columns if wire.get(name) not in (None, "", [], {})}
-        rows.append(row)
+        rows.append(entry({name: wire.get(name) for name in columns}))
     return rows
 
 
+def entry(fields: dict[str, Any]) -> dict[str, Any]:
+    """One row: what is there of ``fields``, briefly."""
+    return {name: _brief(value, name) for name, value in fields.items() if value not in (None, "", [], {})}
+
+
 def _brief(value: Any, name: str) -> Any:
-    if isinstance(value, str) and name.endswith("_at") and len(value) > 20 and value.endswith("Z"):
-        return value.partition(".")[0].removesuffix("Z") + "Z"
-    return shorten(value, 300)[0] if not isinstance(value, int | float) else value
+    if isinstance(value, str) and name.endswith("_at"):
+        return value.partition(".")[0].removesuffix("Z") + "Z" if value.endswith("Z") else value
+    return value if isinstance(value, bool | int | float) else shorten(value, 300)[0]
 
 
 def by_columns(
@@ -79,27 +84,33 @@ def by_columns(
     """
     kept = list(keep)
     structure = list(dict.fromkeys(column for row in rows for column in row))
+    constant = shared(rows, structure)
     in_table = list(structure)
     dropped: list[str] = []
     while True:
-        page = _page(kind, [{name: row[name] for name in structure if name in row} for row in rows], dropped, fields)
+        docs = [{name: row[name] for name in structure if name in row} for row in rows]
+        page = _page(kind, docs, {name: constant.get(name) for name in dropped}, fields)
         page._columns = tuple(in_table)
         if _cost(page) <= budget:
             return page
-        for columns, record in ((in_table, []), (structure, dropped)):
-            if loose := [name for name in columns[2:] if name not in kept]:
-                columns.remove(loose[-1])
-                record.insert(0, loose[-1])
-                break
+        if loose := [name for name in in_table[2:] if name not in kept]:
+            in_table.remove(loose[-1])
+        elif loose := [name for name in structure[2:] if name not in kept]:
+            # What all rows share is not lost by leaving it out of each.
+            dropped.insert(0, next((name for name in reversed(loose) if name in constant), loose[-1]))
+            structure.remove(dropped[0])
         else:
             return page
 
 
-def _page(kind: type[Page], rows: list[dict[str, Any]], dropped: list[str], fields: dict[str, Any]) -> Page:
-    notes = [fields.get("note")]
-    if dropped:
-        notes.append(f"Left out to keep this short: {', '.join(dropped)}.")
-    return kind.model_validate({**fields, "docs": rows, "note": " ".join(filter(None, notes)) or None})
+def _page(kind: type[Page], docs: list[dict[str, Any]], dropped: dict[str, Any], fields: dict[str, Any]) -> Page:
+    """``dropped`` has the value that all rows share, or None: what is the same everywhere is said once instead."""
+    lost = [name for name, value in dropped.items() if value is None]
+    notes = [f"Left out to keep this short: {', '.join(lost)}." if lost else None, fields.get("note")]
+    common = {name: value for name, value in dropped.items() if value is not None}
+    return kind.model_validate(
+        {**fields, "docs": docs, "common": common or None, "note": "\n".join(filter(None, notes)) or None}
+    )
 
 
 def by_rows(

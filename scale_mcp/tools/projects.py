@@ -11,10 +11,10 @@ from scale_mcp.models.checks import Checked, Name, Problem, TaskType, Text, did_
 from scale_mcp.models.labels import Ontology
 from scale_mcp.models.project_params import is_task_parameter, problems_with_params
 from scale_mcp.models.projects import Project
-from scale_mcp.text import clean_value
+from scale_mcp.text import clean, clean_value
 from scale_mcp.tools.card import Call, Risk, ToolFailure, ToolOutput, tool
 from scale_mcp.tools.fitting import compact, outline, quoted, shorten
-from scale_mcp.tools.outputs import DEFAULT_LIMIT, Entry, Listing, by_rows
+from scale_mcp.tools.outputs import DEFAULT_LIMIT, Entry, Listing, by_rows, entry
 from scale_mcp.tools.parameters import Limit, Offset, ProjectName
 from scale_mcp.tools.parts import part_of
 
@@ -169,17 +169,18 @@ async def list_projects(
     """List the account's projects with type and parameter version. Use get_project for details."""
     projects = await call.api.projects.list(archived)
     rows = [
-        {
-            "name": project.name,
-            "type": project.type,
-            "version": project.version,
-            "created_at": project.created_at,
-            "archived": project.archived or None,
-        }
+        entry(
+            {
+                "name": clean(project.name),
+                "type": project.type,
+                "version": project.version,
+                "created_at": project.created_at,
+                "archived": project.archived or None,
+            }
+        )
         for project in projects
     ]
-    shown = [{name: value for name, value in clean_value(row).items() if value is not None} for row in rows]
-    return by_rows(ProjectList, shown, offset=offset, limit=limit)
+    return by_rows(ProjectList, rows, offset=offset, limit=limit)
 
 
 class NewParams(Checked):

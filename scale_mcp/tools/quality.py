@@ -80,6 +80,9 @@ class AttemptList(Listing):
     next_token: str | None = None
 
 
+FIRST = ("labeler_email", "score", "passed", "quality_task_id", "completed_at", "project")  # by importance
+
+
 class AttemptQuery(Checked):
     """What ``get_training_attempts`` takes."""
 
@@ -107,11 +110,13 @@ async def get_training_attempts(call: Call, query: AttemptQuery) -> AttemptList:
     page = await call.api.quality.training_attempts(
         query.quality_task_ids or [], query.labeler_emails or [], limit=query.limit, next_token=query.next_token
     )
-    rows = [_entry(attempt.model_dump(mode="json", exclude_unset=True)) for attempt in page.docs]
-    for row in rows:
-        row.pop("response", None)  # the labeler's whole answer; the scores are what was asked for
+    rows = []
+    for attempt in page.docs:
+        wire = attempt.model_dump(mode="json", exclude_unset=True)
+        wire.pop("response", None)  # the labeler's whole answer; the scores are what was asked for
+        rows.append(_entry({name: wire.pop(name) for name in FIRST if name in wire} | wire))
     following = page.next_token
-    note = "More: go on with the same arguments and next_token." if following else None
+    note = f"More: go on with the same arguments and next_token {following}" if following else None
     return by_columns(
         AttemptList,
         rows,

@@ -158,7 +158,7 @@ class TaskList(Listing):
 
 
 # By importance: when a page gets too long, the last ones go first.
-COLUMNS = ("task_id", "status", "type", "created_at", "project", "unique_id", "batch", "customer_review_status", "tags")
+COLUMNS = ("task_id", "status", "type", "unique_id", "created_at", "project", "batch", "customer_review_status", "tags")
 
 
 def task_list(page: TaskPage, limit: int, *, attachments: bool, metadata: bool) -> TaskList:
@@ -176,8 +176,7 @@ def task_list(page: TaskPage, limit: int, *, attachments: bool, metadata: bool) 
         "next_token": following,
     }
     if following:
-        left = f"{page.total - len(rows)} in all besides these" if page.total else "More"
-        fields["note"] = f"{left}: go on with the same filters and next_token."
+        fields["note"] = f"More: go on with the same filters and next_token {following}"
     budget = PAGE_TOKENS * max(1, -(-limit // DEFAULT_LIMIT)) * (3 if keep else 1)
     return by_columns(TaskList, rows, budget, keep, **fields)
 

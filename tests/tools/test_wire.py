@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from scale_mcp.tools.card import Call
 from scale_mcp.tools.registry import cards
+from scale_mcp.tools.schema import output_schema
 from tests.tools.conftest import TASK_ID, UUID, FakeScale, run
 
 PICTURE = "https://example.com/a.png"
@@ -567,13 +569,16 @@ CASES = [
 @pytest.mark.anyio
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.tool)
 async def test_the_request_on_the_wire_is_what_scale_documents(case: Case, call: Call, scale: FakeScale):
-    await run(call, case.tool, case.arguments)
+    output = await run(call, case.tool, case.arguments)
 
     last = scale.sent[-1]
     assert (last.method, last.path) == (case.method, case.path)
     assert sorted(last.query) == sorted(case.query)
     assert last.body == case.body
     assert case.body is not None or last.content == b""
+    structure = output.model_dump(mode="json", by_alias=True, exclude_none=True)
+    Draft202012Validator(output_schema(cards()[case.tool])).validate(structure)
+    assert 0 < len(output.text()) < 3_000
 
 
 def test_every_tool_has_its_request_checked():
