@@ -7,7 +7,6 @@ and lists as ever; only what the suite looks for by name is added. Names, texts 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -20,16 +19,25 @@ from mcp.server.subscriptions import InMemorySubscriptionBus, PromptsListChanged
 from mcp.shared.message import ServerMessageMetadata
 
 from scale_mcp.server.calls import CallAnswer, Context
+from scale_mcp.server.conformance_content import (
+    STRING,
+    WAV,
+    add_prompts,
+    add_resources,
+    embedded,
+    form,
+    image,
+    object_of,
+    said,
+    text_of,
+)
 from scale_mcp.server.consent import FIRST_MODERN
 from scale_mcp.server.discovery import LocalTool
-from scale_mcp.server.offers import LocalPrompt, LocalResource, Offers
+from scale_mcp.server.offers import Offers
 from scale_mcp.server.results import failure
 
-PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP4z8AAAAMBAQD3A0FDAAAAAElFTkSuQmCC"
-WAV = "UklGRiwAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQgAAACAgICAgICAgA=="
 PAUSE = 0.05  # seconds between two notifications of one call
 NO_ARGUMENTS: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
-STRING = {"type": "string"}
 Run = Callable[[Context, t.CallToolRequestParams], Awaitable[CallAnswer]]
 Ask = t.ElicitRequest | t.CreateMessageRequest | t.ListRootsRequest
 
@@ -40,8 +48,8 @@ def mount(
     """Add every fixture to a server that is being built."""
     for tool in [*_content_tools(), *_notifying_tools(bus), *_legacy_asking_tools(), *_modern_asking_tools()]:
         add_tool(tool)
-    _add_resources(offers)
-    _add_prompts(offers)
+    add_resources(offers)
+    add_prompts(offers)
     subscribed: set[str] = set()
 
     async def set_level(ctx: Context, params: t.SetLevelRequestParams) -> t.EmptyResult:
@@ -85,26 +93,6 @@ def _tool(name: str, description: str, run: Run, schema: dict[str, Any] = NO_ARG
     return LocalTool(t.Tool(name=name, description=description, input_schema=schema, annotations=hints), run)
 
 
-def _text(text: str) -> t.TextContent:
-    return t.TextContent(type="text", text=text)
-
-
-def _said(text: str) -> t.CallToolResult:
-    return t.CallToolResult(content=[_text(text)])
-
-
-def _image() -> t.ImageContent:
-    return t.ImageContent(type="image", data=PNG, mime_type="image/png")
-
-
-def _embedded(uri: str, mime_type: str, text: str) -> t.EmbeddedResource:
-    return t.EmbeddedResource(type="resource", resource=t.TextResourceContents(uri=uri, mime_type=mime_type, text=text))
-
-
-def _object(**properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": list(properties)}
-
-
 # --- tools that only answer -------------------------------------------------------------------------------------
 
 
@@ -119,21 +107,21 @@ def _content_tools() -> list[LocalTool]:
         return failure("This tool intentionally returns an error for testing", "fixture")
 
     async def echo(ctx: Context, params: t.CallToolRequestParams) -> CallAnswer:
-        return _said(json.dumps(params.arguments or {}))
+        return said(json.dumps(params.arguments or {}))
 
     audio = t.AudioContent(type="audio", data=WAV, mime_type="audio/wav")
-    resource = _embedded("test://embedded-resource", "text/plain", "This is an embedded resource content.")
-    mixed = _embedded("test://mixed-content-resource", "application/json", '{"test":"data","value":123}')
+    resource = embedded("test://embedded-resource", "text/plain", "This is an embedded resource content.")
+    mixed = embedded("test://mixed-content-resource", "application/json", '{"test":"data","value":123}')
     header = {"type": "string", "description": "Also sent as a header.", "x-mcp-header": "Region"}
     return [
-        _tool("test_simple_text", "A text.", always(_text("This is a simple text response for testing."))),
-        _tool("test_image_content", "A picture.", always(_image())),
+        _tool("test_simple_text", "A text.", always(text_of("This is a simple text response for testing."))),
+        _tool("test_image_content", "A picture.", always(image())),
         _tool("test_audio_content", "A sound.", always(audio)),
         _tool("test_embedded_resource", "A resource.", always(resource)),
-        _tool("test_multiple_content_types", "Mixed.", always(_text("Multiple content types test:"), _image(), mixed)),
+        _tool("test_multiple_content_types", "Mixed.", always(text_of("Multiple content types test:"), image(), mixed)),
         _tool("test_error_handling", "Always fails.", fail),
         _tool("json_schema_2020_12_tool", "Rich schema.", echo, SCHEMA_2020_12),
-        _tool("test_x_mcp_header", "A parameter that travels as a header too.", echo, _object(region=header)),
+        _tool("test_x_mcp_header", "A parameter that travels as a header too.", echo, object_of(region=header)),
     ]
 
 
@@ -170,27 +158,27 @@ def _notifying_tools(bus: InMemorySubscriptionBus) -> list[LocalTool]:
         for text in ("Tool execution started", "Tool processing data", "Tool execution completed"):
             await log(ctx, text)
             await anyio.sleep(PAUSE)
-        return _said("Tool with logging executed successfully")
+        return said("Tool with logging executed successfully")
 
     async def progress(ctx: Context, params: t.CallToolRequestParams) -> CallAnswer:
         for done in (0, 50, 100):
             await ctx.session.report_progress(done, 100, f"Completed step {done} of 100")
             await anyio.sleep(PAUSE)
-        return _said("Tool with progress executed successfully")
+        return said("Tool with progress executed successfully")
 
     async def reconnection(ctx: Context, params: t.CallToolRequestParams) -> CallAnswer:
         if ctx.close_sse_stream is not None:
             await ctx.close_sse_stream()
         await anyio.sleep(4 * PAUSE)
-        return _said("Reconnection test completed")
+        return said("Reconnection test completed")
 
     async def tool_change(ctx: Context, params: t.CallToolRequestParams) -> CallAnswer:
         await bus.publish(ToolsListChanged())
-        return _said("tools/list_changed was sent")
+        return said("tools/list_changed was sent")
 
     async def prompt_change(ctx: Context, params: t.CallToolRequestParams) -> CallAnswer:
         await bus.publish(PromptsListChanged())
-        return _said("prompts/list_changed was sent")
+        return said("prompts/list_changed was sent")
 
     return [
         _tool("test_tool_with_logging", "Logs three lines.", logging),
@@ -210,7 +198,7 @@ def _legacy_asking_tools() -> list[LocalTool]:
         async def run(ctx: Context, params: t.CallToolRequestParams) -> CallAnswer:
             text = str((params.arguments or {}).get("message", message))
             answer = await ctx.session.elicit_form(text, schema or {}, ctx.request_id)
-            return _said(f"{title}: action={answer.action}, content={json.dumps(answer.content or {})}")
+            return said(f"{title}: action={answer.action}, content={json.dumps(answer.content or {})}")
 
         return run
 
@@ -218,7 +206,7 @@ def _legacy_asking_tools() -> list[LocalTool]:
         request = _sampling(str((params.arguments or {}).get("prompt", "")), 100)
         link = ServerMessageMetadata(related_request_id=ctx.request_id)
         answer = await ctx.session.send_request(request, t.CreateMessageResult, metadata=link)
-        return _said(f"LLM response: {answer.content.text if answer.content.type == 'text' else answer.content.type}")
+        return said(f"LLM response: {answer.content.text if answer.content.type == 'text' else answer.content.type}")
 
     choices = ["active", "inactive", "pending"]
     defaults: dict[str, dict[str, Any]] = {
@@ -241,22 +229,22 @@ def _legacy_asking_tools() -> list[LocalTool]:
     }
     asked = "User response"
     return [
-        _tool("test_sampling", "Asks the client's model.", sampling, _object(prompt=STRING)),
+        _tool("test_sampling", "Asks the client's model.", sampling, object_of(prompt=STRING)),
         _tool(
             "test_elicitation",
             "Asks the person.",
-            asking(asked, _object(username=STRING, email=STRING)),
-            _object(message=STRING),
+            asking(asked, object_of(username=STRING, email=STRING)),
+            object_of(message=STRING),
         ),
         _tool(
             "test_elicitation_sep1034_defaults",
             "Asks with defaults.",
-            asking("Elicitation completed", {**_object(**defaults), "required": []}),
+            asking("Elicitation completed", {**object_of(**defaults), "required": []}),
         ),
         _tool(
             "test_elicitation_sep1330_enums",
             "Asks with choices.",
-            asking("Elicitation completed", {**_object(**enums), "required": []}),
+            asking("Elicitation completed", {**object_of(**enums), "required": []}),
         ),
     ]
 
@@ -264,12 +252,8 @@ def _legacy_asking_tools() -> list[LocalTool]:
 # --- tools that answer with a question (from 2026-07-28) --------------------------------------------------------
 
 
-def _form(message: str, **properties: dict[str, Any]) -> t.ElicitRequest:
-    return t.ElicitRequest(params=t.ElicitRequestFormParams(message=message, requested_schema=_object(**properties)))
-
-
 def _sampling(prompt: str, most: int) -> t.CreateMessageRequest:
-    message = t.SamplingMessage(role="user", content=_text(prompt))
+    message = t.SamplingMessage(role="user", content=text_of(prompt))
     return t.CreateMessageRequest(params=t.CreateMessageRequestParams(messages=[message], max_tokens=most))
 
 
@@ -280,24 +264,24 @@ def _needs(questions: dict[str, Ask], state: str | None = None) -> Run:
         answers = params.input_responses or {}
         if params.request_state == state and all(key in answers for key in questions):
             heard = {key: answers[key].model_dump(mode="json", by_alias=True, exclude_none=True) for key in questions}
-            return _said(("state-ok " if state else "") + json.dumps(heard))
+            return said(("state-ok " if state else "") + json.dumps(heard))
         return t.InputRequiredResult(input_requests=dict(questions), request_state=state)
 
     return run
 
 
 def _modern_asking_tools() -> list[LocalTool]:
-    name = _form("What is your name?", name=STRING)
-    confirm = _form("Please confirm", ok={"type": "boolean"})
+    name = form("What is your name?", name=STRING)
+    confirm = form("Please confirm", ok={"type": "boolean"})
     rounds = {
-        "step1": _form("Step 1: What is your name?", name=STRING),
-        "step2": _form("Step 2: What is your favorite color?", color=STRING),
+        "step1": form("Step 1: What is your name?", name=STRING),
+        "step2": form("Step 2: What is your favorite color?", color=STRING),
     }
 
     async def multi_round(ctx: Context, params: t.CallToolRequestParams) -> CallAnswer:
         answers = params.input_responses or {}
         if params.request_state == "round 2" and "step2" in answers:
-            return _said("Both steps are answered.")
+            return said("Both steps are answered.")
         step, state = ("step2", "round 2") if "step1" in answers and params.request_state else ("step1", "round 1")
         return t.InputRequiredResult(input_requests={step: rounds[step]}, request_state=state)
 
@@ -309,7 +293,7 @@ def _modern_asking_tools() -> list[LocalTool]:
         if declared is not None and declared.sampling is not None:
             questions["greeting"] = _sampling("Generate a greeting", 50)
         if not questions or params.input_responses:
-            return _said("Asked only what the client can do.")
+            return said("Asked only what the client can do.")
         return t.InputRequiredResult(input_requests=dict(questions))
 
     async def missing_capability(ctx: Context, params: t.CallToolRequestParams) -> CallAnswer:
@@ -320,7 +304,7 @@ def _modern_asking_tools() -> list[LocalTool]:
                 message="This tool needs the client's sampling capability",
                 data={"requiredCapabilities": {"sampling": {}}},
             )
-        return _said("The client can sample.")
+        return said("The client can sample.")
 
     several: dict[str, Ask] = {
         "user_name": name,
@@ -344,73 +328,3 @@ def _modern_asking_tools() -> list[LocalTool]:
         _tool("test_missing_capability", "Needs sampling.", missing_capability),
         _tool("test_streaming_elicitation", "Asks the person.", _needs({"user_name": name})),
     ]
-
-
-# --- resources and prompts --------------------------------------------------------------------------------------
-
-
-def _add_resources(offers: Offers) -> None:
-    def fixed(mime_type: str, *, text: str | None = None, blob: str | None = None) -> Callable[[str], Awaitable[Any]]:
-        async def read(uri: str) -> t.TextResourceContents | t.BlobResourceContents:
-            if blob is not None:
-                return t.BlobResourceContents(uri=uri, mime_type=mime_type, blob=blob)
-            return t.TextResourceContents(uri=uri, mime_type=mime_type, text=text or "")
-
-        return read
-
-    async def from_template(uri: str) -> t.TextResourceContents:
-        name = uri.removeprefix("test://template/").removesuffix("/data")
-        data = json.dumps({"id": name, "templateTest": True, "data": f"Data for ID: {name}"})
-        return t.TextResourceContents(uri=uri, mime_type="application/json", text=data)
-
-    for uri, read in (
-        ("test://static-text", fixed("text/plain", text="This is the content of the static text resource.")),
-        ("test://static-binary", fixed("image/png", blob=PNG)),
-        ("test://watched-resource", fixed("text/plain", text="Watched resource content")),
-    ):
-        definition = t.Resource(uri=uri, name=uri.removeprefix("test://"))
-        offers.add_resource(LocalResource(definition, re.compile(re.escape(uri)), read))
-    template = t.ResourceTemplate(uri_template="test://template/{id}/data", name="template")
-    offers.add_resource(LocalResource(template, re.compile("test://template/[^/]+/data"), from_template))
-
-
-def _add_prompts(offers: Offers) -> None:
-    def prompt(name: str, *arguments: str) -> t.Prompt:
-        return t.Prompt(
-            name=name,
-            description="A fixture.",
-            arguments=[t.PromptArgument(name=each, description="Any text.", required=True) for each in arguments],
-        )
-
-    def said(*content: t.ContentBlock) -> t.GetPromptResult:
-        return t.GetPromptResult(messages=[t.PromptMessage(role="user", content=block) for block in content])
-
-    async def simple(ctx: Context, params: t.GetPromptRequestParams) -> t.GetPromptResult:
-        return said(_text("This is a simple prompt for testing."))
-
-    async def with_arguments(ctx: Context, params: t.GetPromptRequestParams) -> t.GetPromptResult:
-        given = params.arguments or {}
-        return said(_text(f"Prompt with arguments: arg1='{given.get('arg1')}', arg2='{given.get('arg2')}'"))
-
-    async def with_resource(ctx: Context, params: t.GetPromptRequestParams) -> t.GetPromptResult:
-        uri = (params.arguments or {}).get("resourceUri", "test://static-text")
-        resource = _embedded(uri, "text/plain", "Embedded resource content for testing.")
-        return said(resource, _text("Please process the embedded resource above."))
-
-    async def with_image(ctx: Context, params: t.GetPromptRequestParams) -> t.GetPromptResult:
-        return said(_image(), _text("Please analyze the image above."))
-
-    async def asking(ctx: Context, params: t.GetPromptRequestParams) -> t.GetPromptResult | t.InputRequiredResult:
-        if "user_context" in (params.input_responses or {}):
-            return said(_text("Use the context that the person gave."))
-        question = _form("What context should the prompt use?", context=STRING)
-        return t.InputRequiredResult(input_requests={"user_context": question})
-
-    for definition, render in (
-        (prompt("test_simple_prompt"), simple),
-        (prompt("test_prompt_with_arguments", "arg1", "arg2"), with_arguments),
-        (prompt("test_prompt_with_embedded_resource", "resourceUri"), with_resource),
-        (prompt("test_prompt_with_image"), with_image),
-        (prompt("test_input_required_result_prompt"), asking),
-    ):
-        offers.add_prompt(LocalPrompt(definition, render))
