@@ -36,9 +36,10 @@ def open_below(root: Path, path: str) -> Iterator[IO[bytes]]:
             descriptor = os.open(parts[-1], os.O_RDONLY | os.O_NONBLOCK | _FILE, dir_fd=folder)
         except OSError as error:
             raise _failure(error, path) from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ToolFailure(f"{_shown(path)} is not a regular file; nothing was read.")
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ToolFailure(f"{_shown(path)} is not a regular file; nothing was read.")
         yield file
 
 
