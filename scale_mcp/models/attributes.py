@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, WithJsonSchema
 
-from scale_mcp.models.checks import Checked, Problem, Text, lowest_first, refuse
+from scale_mcp.models.checks import Checked, Problem, lowest_first, refuse
+from scale_mcp.models.field_types import Text
 from scale_mcp.models.labels import LabelList
 from scale_mcp.models.wording import CURE
 

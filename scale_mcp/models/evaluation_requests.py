@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, WithJsonSchema
 
-from scale_mcp.models.checks import Name, Problem, problems_in
+from scale_mcp.models.checks import Problem, problems_in
+from scale_mcp.models.field_types import Name
 from scale_mcp.models.task_requests import REQUESTS, TaskRequest
 
 EvaluationType = Literal[
@@ -73,6 +74,8 @@ class EvaluationTaskRequest(TaskRequest):
             yield from problems_in(error)
 
     def to_wire(self) -> dict[str, Any]:
+        """The body as the type's own request would send it, with the answers beside it."""
         body = super().to_wire()
-        del body["type"]
-        return body
+        kind = REQUESTS[body.pop("type")]
+        known = {name: body.pop(name) for name in list(body) if name in kind.model_fields}
+        return {**body, **kind.model_validate(known).to_wire()}

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, WithJsonSchema
 
-from scale_mcp.models.checks import Checked, Problem, Text, lowest_first
+from scale_mcp.models.checks import Checked, Problem, lowest_first
+from scale_mcp.models.field_types import Text
 from scale_mcp.models.labels import LabelList, Labels
 
 Pixels = Annotated[int, Field(ge=0)]

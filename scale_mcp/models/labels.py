@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, WithJsonSchema
 
-from scale_mcp.models.checks import Checked, Text, refuse
+from scale_mcp.models.checks import Checked, refuse
+from scale_mcp.models.field_types import Text
 
 # Tags of the two forms. They appear in the location of an error and are dropped from what the caller reads.
 TEXT_FORM, OBJECT_FORM = "<text>", "<object>"

@@ -12,18 +12,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, WithJsonSchema
 
 from scale_mcp.models.attributes import Attributes, GlobalAttributes, Links
-from scale_mcp.models.checks import (
-    AttachmentUrl,
-    CallbackTarget,
-    Checked,
-    Identifier,
-    Name,
-    Problem,
-    Tags,
-    TaskMetadata,
-    Text,
-    exactly_one,
-)
+from scale_mcp.models.checks import Checked, Problem, exactly_one
+from scale_mcp.models.field_types import AttachmentUrl, CallbackTarget, Identifier, Name, Tags, TaskMetadata, Text
 from scale_mcp.models.geometries import Geometries, Pixels, Positive
 from scale_mcp.models.labels import LabelList
 from scale_mcp.models.text_parts import (
@@ -34,6 +24,7 @@ from scale_mcp.models.text_parts import (
     Open,
     Relationship,
     Responses,
+    as_objects,
     relationship_problems,
 )
 
@@ -284,6 +275,10 @@ class NamedEntityRequest(TaskRequest):
     def rules(cls, given: Mapping[str, Any]) -> Iterator[Problem]:
         yield from super().rules(given)
         yield from relationship_problems(given)
+
+    def to_wire(self) -> dict[str, Any]:
+        body = super().to_wire()
+        return {**body, "labels": as_objects(body["labels"])} if "labels" in body else body
 
 
 class TextCollectionRequest(TaskRequest):

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
-from scale_mcp.models.checks import Checked, Problem, Text, lowest_first, refuse, url_problem
+from scale_mcp.models.checks import Checked, Problem, lowest_first, refuse
+from scale_mcp.models.field_types import Text, url_problem
 from scale_mcp.models.labels import OBJECT_FORM, TEXT_FORM, TEXT_OR_OBJECT, form_of_label
 from scale_mcp.models.wording import CURE
 
@@ -42,6 +43,15 @@ AnyEntityLabel = Annotated[
     ),
     WithJsonSchema(TEXT_OR_OBJECT),
 ]
+
+
+def as_objects(labels: list[Any]) -> list[Any]:
+    """Entity labels as Scale takes them: a plain name stands for an object with that name."""
+    return [{"name": label} if isinstance(label, str) else _with_children(label) for label in labels]
+
+
+def _with_children(label: dict[str, Any]) -> dict[str, Any]:
+    return {**label, "children": as_objects(label["children"])} if label.get("children") else label
 
 
 def entity_names(labels: Any) -> Iterator[str]:

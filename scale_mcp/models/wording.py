@@ -98,9 +98,9 @@ def _counted(number: int) -> str:
     return f"{number} item" if number == 1 else f"{number} items"
 
 
-def near_miss(name: str, known: Iterable[str]) -> str | None:
+def near_miss(name: str, known: Iterable[str], likeness: float = 0.75) -> str | None:
     """The known name of which ``name`` looks like a misspelling; None also when it is itself known."""
     names = {each.lower(): each for each in known}
     if name in names.values():
         return None
-    return next((names[close] for close in get_close_matches(name[:100].lower(), names, n=1, cutoff=0.75)), None)
+    return next((names[close] for close in get_close_matches(name[:100].lower(), names, n=1, cutoff=likeness)), None)

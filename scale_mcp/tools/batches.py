@@ -8,8 +8,9 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from scale_mcp.models.batches import Batch, BatchFilter, BatchPage
-from scale_mcp.models.checks import CallbackTarget, Checked, Name, Problem, TaskMetadata, in_order
+from scale_mcp.models.checks import Checked, Problem, in_order
 from scale_mcp.models.common import BatchState
+from scale_mcp.models.field_types import CallbackTarget, Name, TaskMetadata
 from scale_mcp.tools.card import Call, ToolOutput, tool
 from scale_mcp.tools.fitting import PAGE_TOKENS, compact, quoted, shorten
 from scale_mcp.tools.outputs import DEFAULT_LIMIT, Entry, Listing, by_columns, entries
@@ -111,7 +112,9 @@ class BatchProgress(ToolOutput):
     def text(self) -> str:
         total = sum(getattr(self, name) for name in COUNTS)
         counts = ", ".join(f"{getattr(self, name)} {name}" for name in COUNTS)
-        return f"Batch {quoted(self.batch_name)} is {self.status}: {total} tasks, {counts}."
+        return (
+            f"Batch {quoted(self.batch_name)} is {self.status}: {total} {'task' if total == 1 else 'tasks'}, {counts}."
+        )
 
 
 @tool(

@@ -11,7 +11,8 @@ from typing import IO, Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from scale_mcp.models.checks import Checked, FileMetadata, Name, Problem, Text, WebAddress, exactly_one, refuse
+from scale_mcp.models.checks import Checked, Problem, exactly_one, refuse
+from scale_mcp.models.field_types import FileMetadata, Name, Text, WebAddress
 from scale_mcp.models.files import File
 from scale_mcp.tools.card import Call, ToolFailure, ToolOutput, tool
 from scale_mcp.tools.fitting import compact, quoted, shorten

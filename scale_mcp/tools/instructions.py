@@ -3,8 +3,9 @@
 INSTRUCTIONS = """\
 Scale AI's data annotation: people label what you send.
 Life cycle: create_project (task type, default parameters) → upload_file or import_file, unless the data has URLs → \
-create_batch (needed for Rapid) → create_*_task per item → finalize_batch (Rapid and Studio; starts paid work, closes \
-the batch) → get_batch_status until done → list_tasks, get_task; large results by get_task_response.
+create_batch (needed for Rapid) → create_*_task per item (what it leaves out comes from its project or batch) → \
+finalize_batch (Rapid and Studio; starts paid work, closes the batch) → get_batch_status until done → list_tasks, \
+get_task; large results by get_task_response.
 A live key means real, paid work; test keys complete tasks at once with made-up answers. Live and test are separate \
 worlds.
 Give each task a unique_id (prefix it with the project's name): repeating a create is then safe.

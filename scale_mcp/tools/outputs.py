@@ -72,6 +72,8 @@ def entry(fields: dict[str, Any]) -> dict[str, Any]:
 def _brief(value: Any, name: str) -> Any:
     if isinstance(value, str) and name.endswith("_at"):
         return value.partition(".")[0].removesuffix("Z") + "Z" if value.endswith("Z") else value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     return value if isinstance(value, bool | int | float) else shorten(value, 300)[0]
 
 

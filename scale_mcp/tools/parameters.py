@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field, WithJsonSchema
 
-from scale_mcp.models.checks import Identifier, Name
 from scale_mcp.models.common import IsoTime
+from scale_mcp.models.field_types import Identifier, Name
 
 TaskId = Annotated[Identifier, Field(description="Task id")]
 BatchName = Annotated[Name, Field(description="Batch name")]

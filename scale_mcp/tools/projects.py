@@ -7,7 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
-from scale_mcp.models.checks import Checked, Name, Problem, TaskType, Text, did_you_mean
+from scale_mcp.models.checks import Checked, Problem, did_you_mean
+from scale_mcp.models.field_types import Name, TaskType, Text
 from scale_mcp.models.labels import Ontology
 from scale_mcp.models.project_params import is_task_parameter, problems_with_params
 from scale_mcp.models.projects import Project

@@ -7,7 +7,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from scale_mcp.models.checks import Checked, Email, Identifier, Problem, Text, at_least_one
+from scale_mcp.models.checks import Checked, Problem, at_least_one
+from scale_mcp.models.field_types import Email, Identifier, Text
 from scale_mcp.tools.card import Call, tool
 from scale_mcp.tools.fitting import PAGE_TOKENS, shorten
 from scale_mcp.tools.outputs import DEFAULT_LIMIT, Entry, Listing, by_columns, by_rows

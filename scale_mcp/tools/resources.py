@@ -10,7 +10,8 @@ from urllib.parse import unquote
 
 from pydantic import TypeAdapter, ValidationError
 
-from scale_mcp.models.checks import Identifier, Name, problems_in
+from scale_mcp.models.checks import problems_in
+from scale_mcp.models.field_types import Identifier, Name
 from scale_mcp.text import clean_value
 from scale_mcp.tools.card import ToolFailure
 from scale_mcp.tools.fitting import compact, shorten

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from scale_mcp.models.checks import Emails, Name, Names
+from scale_mcp.models.field_types import Emails, Name, Names
 from scale_mcp.models.studio import Assignments, StudioBatch
 from scale_mcp.text import clean_value
 from scale_mcp.tools.card import Call, ToolFailure, ToolOutput, tool
@@ -131,7 +131,7 @@ class StudioBatchEntry(Entry):
 
 
 class StudioQueue(Listing):
-    nouns: ClassVar[tuple[str, str]] = ("pending Studio batch", "pending Studio batches, most urgent first")
+    nouns: ClassVar[tuple[str, str]] = ("pending Studio batch", "pending Studio batches")
 
     docs: list[StudioBatchEntry]
     next_offset: int | None = None

@@ -12,7 +12,7 @@ import anyio.to_thread
 from pydantic import Field
 
 from scale_mcp.api import ResponseStream
-from scale_mcp.models.checks import Identifier, Text
+from scale_mcp.models.field_types import Identifier, Text
 from scale_mcp.text import clean, one_line
 from scale_mcp.tools.card import Call, ToolFailure, ToolOutput, tool
 from scale_mcp.tools.fitting import compact, outline, quoted, shorten

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from scale_mcp.models.checks import Checked, Name, Problem, Tags, TaskMetadata, Text, in_order
+from scale_mcp.models.checks import Checked, Problem, in_order
 from scale_mcp.models.common import ReviewStatus, TaskStatus
+from scale_mcp.models.field_types import Name, Tags, TaskMetadata, Text
 from scale_mcp.models.tasks import TaskFilter
 from scale_mcp.text import clean_value
 from scale_mcp.tools.card import Call, ToolOutput, tool

@@ -7,8 +7,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from scale_mcp.models.checks import Emails
 from scale_mcp.models.common import TeamRole
+from scale_mcp.models.field_types import Emails
 from scale_mcp.models.team import Teammate
 from scale_mcp.tools.card import Call, tool
 from scale_mcp.tools.outputs import Entry, Listing, by_rows, entries

@@ -188,7 +188,7 @@ CASES = [
         {
             "text": "Ann Lee spoke at Transform.",
             "labels": [
-                {"name": "person", "description": "a human", "children": ["speaker"]},
+                {"name": "person", "description": "a human", "children": [{"name": "speaker"}]},
                 {"name": "event", "color": "red"},
             ],
             "relationships": [
@@ -202,6 +202,12 @@ CASES = [
             ],
             "global_attributes": {"tone": {"type": "category", "choices": ["good", "bad"]}},
         },
+    ),
+    create(
+        "create_named_entity_recognition_task",
+        "namedentityrecognition",
+        {"text": "Ann", "labels": ["person", {"name": "place", "children": ["city"]}]},
+        {"text": "Ann", "labels": [{"name": "person"}, {"name": "place", "children": [{"name": "city"}]}]},
     ),
     create(
         "create_text_collection_task",
