@@ -38,6 +38,7 @@ def test_every_setting_has_a_variable_that_is_read(field: str, monkeypatch: pyte
         "log_level": ("DEBUG", "debug"),
         "log_format": ("console", "console"),
         "sandbox_db": ("file.db", "file.db"),
+        "sandbox_port": ("8787", 8787),
     }
     annotation = Settings.model_fields[field].annotation
     fallback: dict[Any, tuple[str, Any]] = {
