@@ -1,7 +1,7 @@
 // Tokens of the forty actions' definitions (name, description, input schema) as an agent's context holds them.
 //
 //   npm install gpt-tokenizer            (once, anywhere; NODE_PATH or this folder)
-//   python -m scale_mcp tools --json --toolsets all | node bench/tokens.mjs
+//   python -m scale_mcp tools --json | node bench/tokens.mjs
 //
 // Reads tools from standard input, or from a file named as the argument: a list of {name, description, inputSchema}.
 // Tools beyond the forty are counted apart. Ends with 1 when the forty pass the budget.

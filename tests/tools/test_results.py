@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import httpx2
 import pytest
 from jsonschema import Draft202012Validator
 
@@ -373,6 +374,23 @@ async def test_a_batch_a_project_and_a_file_are_quoted_too(call: Call, scale: Fa
 
 
 # Changes ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.anyio
+async def test_a_create_whose_answer_was_lost_is_told_as_recovered(call: Call, scale: FakeScale):
+    stored = task(unique_id="streets-1", params={"attachment": "https://example.com/a.png", "geometries": {"box": {}}})
+    scale.answers["POST /task/imageannotation"] = lambda request: httpx2.Response(500, json={"error": "oops"})
+    scale.answers["GET /tasks"] = {"docs": [stored], "total": 1, "has_more": False}
+
+    output = await run(
+        call,
+        "create_image_annotation_task",
+        {"attachment": "https://example.com/a.png", "geometries": {"box": {}}, "unique_id": "streets-1"},
+    )
+
+    assert output.text().startswith(f"created (recovered): imageannotation task {TASK_ID}")
+    assert structure(output)["outcome"] == "created (recovered)"
+    assert structure(output)["unique_id_assigned"] is False
 
 
 @pytest.mark.anyio

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
+from urllib.parse import quote, unquote
 
 import pytest
+from hypothesis import given, settings
+from hypothesis.strategies import (
+    DataObject,
+    booleans,
+    data,
+    dictionaries,
+    floats,
+    integers,
+    lists,
+    none,
+    recursive,
+    sampled_from,
+    text,
+)
 
 from scale_mcp.tools.arguments import check
 from scale_mcp.tools.card import Call, Card, ToolFailure
@@ -523,3 +540,45 @@ def test_what_the_caller_typed_comes_back_clean_and_short():
 
     assert "\u202e" not in text
     assert len(text) < 300
+
+
+@given(text())
+@settings(max_examples=200, deadline=None)
+def test_whatever_is_accepted_as_a_name_stays_one_segment_of_the_path(name: str):
+    card = cards()["get_batch"]
+    try:
+        checked = check(card, {"batch_name": name})
+    except ToolFailure:
+        return
+
+    assert checked.model_dump()["batch_name"] == name
+    assert unquote(quote(name, safe="")) == name
+    assert not {".", ".."} & set(re.split(r"[/\\]", name))
+    assert name.strip()
+
+
+@given(text())
+@settings(max_examples=200, deadline=None)
+def test_whatever_is_accepted_as_an_id_needs_no_encoding(task_id: str):
+    try:
+        check(cards()["get_task"], {"task_id": task_id})
+    except ToolFailure:
+        return
+
+    assert quote(task_id, safe="") == task_id
+
+
+JSON = recursive(
+    none() | booleans() | floats() | integers() | text(max_size=20),
+    lambda children: lists(children, max_size=3) | dictionaries(text(max_size=10), children, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(sampled_from(list(ARGUMENTS)), JSON, data())
+@settings(max_examples=500, deadline=None)
+def test_no_argument_whatever_it_is_makes_a_check_crash(tool: str, value: Any, choose: DataObject):
+    name = choose.draw(sampled_from([*input_schema(cards()[tool])["properties"], "zzz"]))
+
+    with suppress(ToolFailure):
+        check(cards()[tool], {**ARGUMENTS[tool], name: value}).to_wire()
