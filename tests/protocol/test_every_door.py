@@ -53,7 +53,7 @@ async def test_tools_are_listed_and_called(connect: Any, era: str) -> None:
             assert [tool.name for tool in (await client.list_tools()).tools] == list(CARDS)
             result = await client.call_tool("look", {"name": "tree"})
             assert result.structured_content == {"said": "tree"}
-            assert (await client.call_tool("look", {"nmae": "tree"})).is_error
+            assert (await client.call_tool("look", {"names": "tree"})).is_error
             assert (await client.list_prompts()).prompts is not None
             assert (await client.list_resource_templates()).resource_templates is not None
             with pytest.raises(MCPError) as refused:

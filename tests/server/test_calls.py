@@ -74,7 +74,7 @@ async def test_hints_follow_the_risk() -> None:
 @BOTH_ERAS
 @pytest.mark.parametrize(
     ("arguments", "word"),
-    [({}, "missing"), ({"name": 3}, "name"), ({"name": "x", "nmae": "y"}, "did you mean"), ({"name": None}, "null")],
+    [({}, "missing"), ({"name": 3}, "name"), ({"name": "x", "names": "y"}, "did you mean"), ({"name": None}, "null")],
 )
 async def test_wrong_arguments_are_a_tool_error_with_a_cure_and_nothing_runs(
     arguments: dict[str, Any], word: str, era: str

@@ -156,7 +156,7 @@ async def test_a_card_may_find_the_risk_of_one_call_milder(era: str) -> None:
 async def test_wrong_arguments_are_refused_before_anybody_is_asked(era: str) -> None:
     person = Person()
     async with Client(built(), mode=era, elicitation_callback=person) as client:
-        result = await client.call_tool("erase", {"nmae": "old"})
+        result = await client.call_tool("erase", {"names": "old"})
 
     assert result.is_error
     assert person.asked == []

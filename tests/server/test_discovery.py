@@ -100,8 +100,8 @@ async def test_a_tool_is_found_described_and_run(era: str) -> None:
 @BOTH_ERAS
 async def test_wrong_arguments_of_the_inner_tool_get_the_same_answer_as_in_a_direct_call(era: str) -> None:
     async with Client(built(discovery=True), mode=era) as client, Client(built(), mode=era) as direct:
-        inner = await client.call_tool("run_tool", {"name": "look", "arguments": {"nmae": "x"}})
-        outer = await direct.call_tool("look", {"nmae": "x"})
+        inner = await client.call_tool("run_tool", {"name": "look", "arguments": {"names": "x"}})
+        outer = await direct.call_tool("look", {"names": "x"})
 
     assert inner.content == outer.content
     assert inner.is_error
