@@ -89,7 +89,7 @@ class ToolSurface:
         self._pages = Pages(settings.list_page_size)
         self._cards: dict[str, Card] = {} if settings.discovery else dict(selection.cards)
         self._local: dict[str, LocalTool] = {}
-        self._listed: dict[str, t.Tool] = {name: definition(card) for name, card in self._cards.items()}
+        self._defined: dict[str, t.Tool] = {}
         if settings.discovery:
             for tool in Discovery(selection, desk).tools():
                 self.add(tool)
@@ -97,16 +97,23 @@ class ToolSurface:
     def add(self, tool: LocalTool) -> None:
         """Offer a tool of the server itself."""
         self._local[tool.definition.name] = tool
-        self._listed[tool.definition.name] = tool.definition
 
     def input_schema(self, name: str) -> dict[str, Any] | None:
         """Spares the transport a tools/list per call when it checks routing headers."""
-        listed = self._listed.get(name)
-        return listed.input_schema if listed is not None else None
+        if name not in self._cards and name not in self._local:
+            return None
+        return self._definition(name).input_schema
 
     async def on_list(self, ctx: Context, params: t.PaginatedRequestParams | None) -> t.ListToolsResult:
-        page, cursor = self._pages.page(list(self._listed.values()), params)
-        return t.ListToolsResult(tools=page, next_cursor=cursor)
+        page, cursor = self._pages.page([*self._cards, *self._local], params)
+        return t.ListToolsResult(tools=[self._definition(name) for name in page], next_cursor=cursor)
+
+    def _definition(self, name: str) -> t.Tool:
+        """Made when first asked for: the schemas of all tools take longer than the first call should."""
+        if name not in self._defined:
+            local = self._local.get(name)
+            self._defined[name] = local.definition if local is not None else definition(self._cards[name])
+        return self._defined[name]
 
     async def on_call(self, ctx: Context, params: t.CallToolRequestParams) -> CallAnswer:
         card, local = self._cards.get(params.name), self._local.get(params.name)

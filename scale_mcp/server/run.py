@@ -37,4 +37,5 @@ async def serve(connection: Connection, settings: Settings, cards: dict[str, Car
 
     gc.collect()
     gc.freeze()
+    gc.enable()  # the fast front turned it off while it loaded all this
     await serve_stdio(server)

@@ -28,12 +28,13 @@ from starlette.types import Receive, Scope, Send
 
 from scale_mcp.server.logs import get_logger
 from scale_mcp.server.transports.doorman import Doorman
+from scale_mcp.server.transports.draining import InFlight
 from scale_mcp.settings import Settings, SettingsError
 
 log = get_logger(__name__)
 
 MAX_BODY = DEFAULT_MAX_REQUEST_BODY_SIZE  # 4 MiB
-LAST_ANSWERS = 3  # seconds for requests still running when the process is told to end
+LAST_ANSWERS = 2.0  # seconds for calls still running when the process is told to end
 
 
 def web_app(server: Server[Any], settings: Settings, event_store: EventStore | None = None) -> Starlette:
@@ -66,12 +67,14 @@ async def serve_http(server: Server[Any], settings: Settings, event_store: Event
         access_log=False,
         server_header=False,
         proxy_headers=False,  # the peer's address is what it is; nobody may say otherwise
-        timeout_graceful_shutdown=LAST_ANSWERS,
+        timeout_graceful_shutdown=1,  # whatever ran has ended before
         lifespan="on",
     )
     runner = _Uvicorn(config)
+    in_flight = InFlight()
+    server.middleware.insert(0, in_flight)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_stop_on_signal, runner)
+        tasks.start_soon(_stop_on_signal, runner, in_flight)
         shown = f"[{host}]" if ":" in host else host
         gc.collect()
         gc.freeze()  # what was imported stays; collections need not look at it again
@@ -91,14 +94,14 @@ class _Uvicorn(uvicorn.Server):
         yield
 
 
-async def _stop_on_signal(runner: uvicorn.Server) -> None:
+async def _stop_on_signal(runner: uvicorn.Server, in_flight: InFlight) -> None:
     if sys.platform == "win32":
         return
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for number in signals:
             log.info("stopping", signal=signal.Signals(number).name)
-            runner.force_exit = runner.should_exit  # a second signal does not wait for anybody
-            runner.should_exit = True
+            await in_flight.finish(LAST_ANSWERS)
+            runner.handle_exit(number, None)  # ends idle event streams as well
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -24,6 +24,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from mcp.server.lowlevel import Server
 from mcp.shared.message import SessionMessage
 
+from scale_mcp.front.handover import Handover, take
 from scale_mcp.server.logs import get_logger
 
 log = get_logger(__name__)
@@ -61,8 +62,8 @@ async def wire() -> AsyncIterator[tuple[MemoryObjectReceiveStream[Inbound], Memo
     """The streams that ``Server.run`` takes, over this process's stdin and stdout."""
     to_server, reader = anyio.create_memory_object_stream[Inbound](0)
     writer, from_server = anyio.create_memory_object_stream[SessionMessage](0)
-    with _private_descriptors() as (source, sink):
-        lines, output, open_calls = _Lines(source), _Output(sink), _OpenCalls()
+    with _private_wire() as begun:
+        lines, output, open_calls = _Lines(begun), _Output(begun.sink), _OpenCalls(begun.answered)
         async with to_server, reader, writer, from_server, anyio.create_task_group() as tasks:
             tasks.start_soon(_pump_in, lines, to_server, open_calls)
             tasks.start_soon(_pump_out, from_server, output, open_calls)
@@ -91,15 +92,17 @@ async def _pump_out(
     from_server: MemoryObjectReceiveStream[SessionMessage], output: _Output, open_calls: _OpenCalls
 ) -> None:
     async for message in from_server:
-        await output.put(message.message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n")
+        if not open_calls.client_knows(message):
+            await output.put(message.message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n")
         open_calls.answered(message)
 
 
 class _OpenCalls:
     """The requests that have no answer yet: a client that writes and closes stdin at once still gets its answers."""
 
-    def __init__(self) -> None:
+    def __init__(self, answered_by_front: list[str | int]) -> None:
         self._ids: set[t.RequestId] = set()
+        self._known_to_client = list(answered_by_front)
         self._none_left = anyio.Event()
         self._closing = False
 
@@ -109,11 +112,18 @@ class _OpenCalls:
             self._ids.add(request.id)
 
     def answered(self, message: SessionMessage) -> None:
-        answer = message.message
-        if isinstance(answer, t.JSONRPCResponse | t.JSONRPCError) and answer.id is not None:
-            self._ids.discard(answer.id)
+        if (identity := _answered_id(message)) is not None:
+            self._ids.discard(identity)
             if self._closing and not self._ids:
                 self._none_left.set()
+
+    def client_knows(self, message: SessionMessage) -> bool:
+        """Whether this answers a request that the front has answered and replayed for the server's state; once each."""
+        identity = _answered_id(message)
+        if identity is None or identity not in self._known_to_client:
+            return False
+        self._known_to_client.remove(identity)
+        return True
 
     async def all_answered(self) -> None:
         self._closing = True
@@ -121,11 +131,17 @@ class _OpenCalls:
             await self._none_left.wait()
 
 
+def _answered_id(message: SessionMessage) -> t.RequestId | None:
+    answer = message.message
+    return answer.id if isinstance(answer, t.JSONRPCResponse | t.JSONRPCError) else None
+
+
 class _Lines:
     """Async iterator over the lines of a descriptor, read by a thread of its own."""
 
-    def __init__(self, source: int) -> None:
-        self._source = source
+    def __init__(self, begun: Handover) -> None:
+        self._source = begun.source
+        self._unserved = begun.unserved
         self._loop = asyncio.get_running_loop()
         self._put, self._get = anyio.create_memory_object_stream[bytes](math.inf)
         self._room = threading.Semaphore(AHEAD)
@@ -141,7 +157,7 @@ class _Lines:
     def _read(self) -> None:
         rest = bytearray()
         try:
-            while chunk := os.read(self._source, CHUNK):
+            while chunk := self._chunk():
                 rest += chunk
                 if b"\n" in chunk:
                     *lines, tail = bytes(rest).split(b"\n")
@@ -159,6 +175,11 @@ class _Lines:
         except RuntimeError:  # the event loop has ended; so does this thread
             return
         self._tell(self._put.close)
+
+    def _chunk(self) -> bytes:
+        """What the front left first, then what the client sends."""
+        unserved, self._unserved = self._unserved, b""
+        return unserved or os.read(self._source, CHUNK)
 
     def _deliver(self, line: bytes) -> None:
         self._room.acquire()
@@ -220,24 +241,27 @@ class _Output:
 
 
 @contextmanager
-def _private_descriptors() -> Iterator[tuple[int, int]]:
-    """Duplicates of stdin and stdout; meanwhile fd 0 reads the null device and fd 1 writes to stderr.
+def _private_wire() -> Iterator[Handover]:
+    """The wire as the front left it, or duplicates of stdin and stdout made here.
 
-    The duplicates stay open at the end: a thread may still sit in a read on one of them.
+    Meanwhile fd 0 reads the null device and fd 1 writes to stderr. The duplicates stay open at the end: a thread may
+    still sit in a read on one of them.
     """
-    source, sink = os.dup(0), os.dup(1)
+    begun = take()
+    if begun is None:
+        begun = Handover(os.dup(0), os.dup(1), b"", [])
+        null = os.open(os.devnull, os.O_RDONLY)
+        sys.stdout.flush()
+        os.dup2(null, 0)
+        os.dup2(2, 1)
+        os.close(null)
     if sys.platform == "win32":
         import msvcrt
 
-        for descriptor in (source, sink):
+        for descriptor in (begun.source, begun.sink):
             msvcrt.setmode(descriptor, os.O_BINARY)
-    null = os.open(os.devnull, os.O_RDONLY)
-    sys.stdout.flush()
-    os.dup2(null, 0)
-    os.dup2(2, 1)
-    os.close(null)
     try:
-        yield source, sink
+        yield begun
     finally:
-        os.dup2(source, 0)
-        os.dup2(sink, 1)
+        os.dup2(begun.source, 0)
+        os.dup2(begun.sink, 1)
