@@ -11,7 +11,7 @@ import anyio
 from scale_mcp.api import trace
 from scale_mcp.api.answers import Answer, decoded, error_of, redirect_target
 from scale_mcp.api.connection import Connection
-from scale_mcp.api.errors import DeadlineExceeded, OutcomeUnknown, ScaleError, UnexpectedAnswer
+from scale_mcp.api.errors import DeadlineExceeded, OutcomeUnknown, RateLimited, ScaleError, UnexpectedAnswer
 from scale_mcp.api.limits import Limiter
 from scale_mcp.api.operation import Operation
 from scale_mcp.api.options import ApiOptions
@@ -46,7 +46,7 @@ class Client:
         deadline = self.deadline(operation)
         exchange = trace.begin(operation.method, operation.template)
         began = anyio.current_time()
-        attempt, doubt, pending = 0, False, False
+        attempt, rate_limited, doubt, pending = 0, 0, False, False
         while True:
             attempt += 1
             request = self.wire.request(operation)
@@ -60,7 +60,8 @@ class Client:
             if operation.method != "GET":
                 doubt = doubt or failure.in_doubt
                 pending = pending or failure.may_still_happen
-            pause = pause_before_retry(failure, attempt, self.options)
+            rate_limited += isinstance(failure, RateLimited)
+            pause = pause_before_retry(failure, attempt, self.options, rate_limited)
             if doubt and operation.repeat is Repeat.ONCE:
                 pause = None
             if pause is None or anyio.current_time() + pause >= deadline:

@@ -15,7 +15,8 @@ class ApiOptions:
 
     max_in_flight: int = 16  # requests at the same time; fewer after 429s
     requests_per_second: float = 0  # 0: as many as fit
-    attempts: int = 4  # of one request, the first included
+    attempts: int = 4  # of one request, the first included, those answered 429 not counted
+    rate_limited_attempts: int = 10  # that may be answered 429, which did nothing and asks for patience
     backoff_base: float = 0.5  # the first pause is around this, each further one doubles …
     backoff_cap: float = 8.0  # … up to this
     max_retry_after: float = 60.0  # a longer Retry-After is handed to the caller instead of waited for

@@ -44,6 +44,7 @@ async def settle(
     refused = isinstance(failure, InvalidRequest | NotEnabled | Forbidden | NotFound | TooLarge)
     over = refused or not (failure.may_still_happen or isinstance(failure, Conflict))  # what is not there will not come
     found: T | None = None
+    looked, why = False, "there was no time left to look it up"
     for pause in (0.0, options.backoff_base, 2 * options.backoff_base):
         if anyio.current_time() + pause >= anyio.current_effective_deadline():
             break
@@ -52,16 +53,20 @@ async def settle(
         try:
             found = await look_up()
         except ScaleError as error:
-            raise _unknown(failure, name, f"looking it up failed as well ({error.message})", find_out) from None
+            looked, why = False, f"looking it up failed as well ({error.message})"
+            if not error.retryable:
+                break
+            continue
+        looked, why = True, "it is not to be found so far"
         if found is not None or over:
             break
     if found is None:
-        if over:
-            failure.in_doubt = False
-            if not refused:
-                failure.next_step = f"No {name} was made. Trying again is safe."
-            raise failure
-        raise _unknown(failure, name, "it is not to be found so far", find_out)
+        if not (over and looked):
+            raise _unknown(failure, name, why, find_out)
+        failure.in_doubt = False
+        if not refused:
+            failure.next_step = f"No {name} was made. Trying again is safe."
+        raise failure
     if differs := difference(found):
         raise Conflict(
             f"A {name} exists already, and it is not what was sent: {differs} differs.",

@@ -2,6 +2,8 @@
 
 - What: connection failures and the statuses 408, 429 and 5xx; for a request that must not happen twice only what
   certainly did not happen (see ``Repeat``).
+- How often: up to ``attempts`` times. A 429 counts apart, up to ``rate_limited_attempts``: it did nothing, and it
+  passes with time.
 - When: after the ``Retry-After`` of the answer if it is sane, else after a pause that doubles each time, with jitter.
 - Never past the deadline of the caller: then the error goes out at once, with the server's wait.
 """
@@ -14,7 +16,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import Enum
 
-from scale_mcp.api.errors import ScaleError
+from scale_mcp.api.errors import RateLimited, ScaleError
 from scale_mcp.api.options import ApiOptions
 
 LONGEST_BELIEVED = 24 * 3600  # seconds; a Retry-After beyond a day is a mistake
@@ -28,9 +30,16 @@ class Repeat(Enum):
     ONCE = "do not repeat it: say that the outcome is unknown"
 
 
-def pause_before_retry(error: ScaleError, attempt: int, options: ApiOptions) -> float | None:
-    """Seconds to wait after the ``attempt``-th attempt (from 1) failed, or None to give up."""
-    if attempt >= options.attempts or not error.retryable:
+def pause_before_retry(error: ScaleError, attempt: int, options: ApiOptions, rate_limited: int = 0) -> float | None:
+    """Seconds to wait after the ``attempt``-th attempt (from 1) failed, or None to give up.
+
+    ``rate_limited`` of the attempts, this one included, were answered 429.
+    """
+    if isinstance(error, RateLimited):
+        used_up = rate_limited >= options.rate_limited_attempts
+    else:
+        used_up = attempt - rate_limited >= options.attempts
+    if used_up or not error.retryable:
         return None
     if error.retry_after is not None:
         if error.retry_after > options.max_retry_after:

@@ -155,13 +155,28 @@ async def test_a_refusal_is_raised_at_once_with_scales_words(status: int, kind: 
     ("status", "kind"), [(429, RateLimited), (500, ServerError), (503, ServerError), (408, ServerError)]
 )
 async def test_a_trouble_that_does_not_pass_is_raised_after_the_last_attempt(status: int, kind: type[ScaleError]):
-    api, script = scale(no(status), attempts=3)
+    api, script = scale(no(status), attempts=3, rate_limited_attempts=3)
     with pytest.raises(kind, match="Tried 3 times") as caught:
         await api.tasks.get(TASK_ID)
 
     assert caught.value.retryable
     assert not caught.value.in_doubt  # it was a read
     assert len(script.requests) == 3
+
+
+async def test_a_429_did_nothing_so_it_is_waited_out_longer_than_a_failure():
+    api, script = scale([*[no(429)] * 9, ok(TASK)])
+
+    assert (await api.tasks.get(TASK_ID)).task_id == TASK_ID
+    assert len(script.requests) == 10
+    assert sum(script.sleeps) < 60
+
+
+async def test_429s_in_between_do_not_use_up_the_attempts_for_failures():
+    api, script = scale([no(500), no(429), no(500), no(429), no(429), no(500), ok(TASK)])
+
+    assert (await api.tasks.get(TASK_ID)).task_id == TASK_ID
+    assert len(script.requests) == 7
 
 
 async def test_the_servers_wait_is_slept():

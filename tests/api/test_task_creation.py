@@ -287,6 +287,29 @@ async def test_when_the_look_up_fails_as_well_the_outcome_is_unknown_and_says_ho
     assert caught.value.retryable
 
 
+async def test_a_look_up_that_fails_is_tried_again_before_the_outcome_counts_as_unknown():
+    api, _ = scale([*[httpx2.ReadError("reset")] * 8, found()])
+
+    assert (await api.tasks.create(request())).recovered
+
+
+async def test_without_time_to_look_nothing_is_said_to_be_safe():
+    def last(sent: httpx2.Request) -> httpx2.Response:
+        scope.deadline = anyio.current_time()  # the caller's time is over with this answer
+        return no(500)
+
+    api, script = scale(last, attempts=1)
+    failure: BaseException | None = None
+    with anyio.CancelScope() as scope:
+        try:
+            await api.tasks.create(request())
+        except OutcomeUnknown as error:
+            failure = error
+
+    assert "no time left to look it up" in str(failure)
+    assert len(script.requests) == 1
+
+
 async def test_a_doubtful_attempt_followed_by_a_refusal_is_looked_up():
     api, _ = scale([httpx2.ReadError("reset"), no(401), found()])
     assert (await api.tasks.create(request())).recovered
