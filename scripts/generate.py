@@ -7,6 +7,7 @@ docs/tools.md    every tool: parameters, risk, what it sends
 docs/settings.md every setting: flag, variable, default
 docs/fingerprints.json a digest of each tool's definition
 docs/sandbox.md  its faults, admin routes and decisions, between markers
+scale_mcp/front/opening.answers  what the fast front of stdio says
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from scale_mcp.settings import Settings, flag, variable
 from scale_mcp.tools.card import Card
 from scale_mcp.tools.registry import cards
 from scale_mcp.tools.schema import input_schema
+from front_answers import opening_answers
 from tool_requests import REQUESTS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -234,6 +236,7 @@ TARGETS: dict[str, Callable[[str], str]] = {
     "docs/tools.md": tools_reference,
     "docs/settings.md": settings_reference,
     "docs/sandbox.md": sandbox_guide,
+    "scale_mcp/front/opening.answers": opening_answers,
 }
 
 

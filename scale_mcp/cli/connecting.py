@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from scale_mcp.cli.console import say
+from scale_mcp.cli.serving import remark
 from scale_mcp.cli.hosts import PLACEHOLDER
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ async def _over_http(sandbox: Sandbox, port: int | None) -> AsyncIterator[None]:
 
     try:
         async with serving(sandbox.app, port) as address:
-            say(f"The sandbox is at {address}/v1 (key {SANDBOX_KEY}), its admin routes at {address}/_sandbox/")
+            remark(f"The sandbox is at {address}/v1 (key {SANDBOX_KEY}), its admin routes at {address}/_sandbox/")
             yield
     except OSError as error:
         raise NoSandbox(

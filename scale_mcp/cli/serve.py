@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import typer
+
 from scale_mcp.cli.command import ReadableCommand, new_app
-from scale_mcp.cli.connecting import NoKey, NoSandbox, check_key, connect
-from scale_mcp.cli.console import Exit, stop
 from scale_mcp.cli.options import all_fields, settings_from, takes_settings
-from scale_mcp.settings import SettingsError
 
 PANELS = {
     "What it talks to": ("api_url", "sandbox", "sandbox_db", "sandbox_clock", "sandbox_port"),
@@ -50,23 +49,6 @@ def serve(**flags: Any) -> None:
       1  something broke; the log says what
       2  wrong flags, variables or no key; it did not start
     """
-    settings = settings_from(flags)
-    try:
-        check_key(settings)  # before the imports below, which take most of the start
-    except NoKey as error:
-        stop(Exit.USAGE, str(error))
+    from scale_mcp.cli.serving import serve_until_told
 
-    import anyio
-
-    from scale_mcp.server.run import serve as run
-
-    async def work() -> None:
-        async with connect(settings) as connection:
-            await run(connection, settings)
-
-    try:
-        anyio.run(work)
-    except NoSandbox as error:
-        stop(Exit.FAILED, str(error))
-    except SettingsError as error:  # a name in a filter that no tool or toolset has
-        stop(Exit.USAGE, str(error))
+    raise typer.Exit(serve_until_told(settings_from(flags)))

@@ -1,0 +1,66 @@
+"""Running the server with given settings, whoever read them: the command line, or the fast front before it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from scale_mcp.settings import Settings
+
+FAILED, USAGE = 1, 2  # as in ``console.Exit``, without its imports
+
+
+def serve_in_front(flags: dict[str, Any]) -> None:
+    """Go on where the front stepped back. The process ends with the code that the ``serve`` command would give."""
+    import gc
+
+    gc.disable()  # nothing of what is imported now will ever be garbage; the server turns it on when it is ready
+    from scale_mcp.settings import SettingsError, load_settings
+
+    try:
+        settings = load_settings(flags)
+    except SettingsError as error:
+        complain(str(error))
+        raise SystemExit(USAGE) from None
+    raise SystemExit(serve_until_told(settings))
+
+
+def serve_until_told(settings: Settings) -> int:
+    """Serve, and give the exit code. What goes wrong is said on stderr."""
+    from scale_mcp.cli.connecting import NoKey, NoSandbox, check_key, connect
+    from scale_mcp.settings import SettingsError
+
+    try:
+        check_key(settings)  # before the imports below, which take most of the start
+    except NoKey as error:
+        complain(str(error))
+        return USAGE
+
+    import anyio
+
+    from scale_mcp.server.run import serve as run
+
+    async def work() -> None:
+        async with connect(settings) as connection:
+            await run(connection, settings)
+
+    try:
+        anyio.run(work)
+    except NoSandbox as error:
+        complain(str(error))
+        return FAILED
+    except SettingsError as error:  # a name in a filter that no tool or toolset has
+        complain(str(error))
+        return USAGE
+    return 0
+
+
+def complain(text: str) -> None:
+    remark(f"scale-mcp: {text}")
+
+
+def remark(text: str) -> None:
+    """A line for the person, to stderr, without what ``console`` imports."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
