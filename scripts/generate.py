@@ -23,6 +23,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union
 
+from front_answers import opening_answers
 from scale_mcp.cli.definitions import definition, first_sentence
 from scale_mcp.cli.options import ENVIRONMENT_ONLY
 from scale_mcp.sandbox import decisions, faults
@@ -31,7 +32,6 @@ from scale_mcp.settings import Settings, flag, variable
 from scale_mcp.tools.card import Card
 from scale_mcp.tools.registry import cards
 from scale_mcp.tools.schema import input_schema
-from front_answers import opening_answers
 from tool_requests import REQUESTS
 
 ROOT = Path(__file__).resolve().parent.parent

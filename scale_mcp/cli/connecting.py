@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from scale_mcp.cli.serving import remark
 from scale_mcp.cli.hosts import PLACEHOLDER
+from scale_mcp.cli.serving import remark
 
 if TYPE_CHECKING:
     from scale_mcp.sandbox import Sandbox
