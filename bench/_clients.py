@@ -24,6 +24,7 @@ ENVELOPE = {
     "io.modelcontextprotocol/clientCapabilities": {},
     "io.modelcontextprotocol/clientInfo": ME,
 }
+JSON_TYPE = "Content-Type: application/json\r\n"
 LONGEST = 64 * 1024 * 1024
 
 
@@ -184,7 +185,7 @@ class Stdio(Door):
         await self.reader
 
 
-class _Http:
+class RawHttp:
     """HTTP/1.1 over kept-alive connections, as many as requests are under way; each response's body is read whole."""
 
     def __init__(self, base: str) -> None:
@@ -192,12 +193,13 @@ class _Http:
         self.host, self.port = parts.hostname or "127.0.0.1", parts.port or 80
         self.idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
-    async def post(self, path: str, body: bytes, headers: str) -> tuple[int, dict[str, str], bytes]:
+    async def send(self, method: str, path: str, body: bytes, headers: str) -> tuple[int, dict[str, str], bytes]:
         if self.idle:
             reader, writer = self.idle.pop()
         else:
             reader, writer = await asyncio.open_connection(self.host, self.port, limit=LONGEST)
-        head = f"POST {path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\n{headers}Content-Length: {len(body)}\r\n\r\n"
+        host = f"Host: {self.host}:{self.port}"
+        head = f"{method} {path} HTTP/1.1\r\n{host}\r\n{headers}Content-Length: {len(body)}\r\n\r\n"
         writer.write(head.encode() + body)
         status, fields = await read_head(reader)
         content = await read_body(reader, fields)
@@ -239,7 +241,7 @@ class StreamableHttp(Door):
     @classmethod
     async def open(cls, base: str, era: str = LEGACY) -> StreamableHttp:
         door = cls(era)
-        door.http, door.session = _Http(base), ""
+        door.http, door.session = RawHttp(base), ""
         if era == LEGACY:
             status, fields, body = await door._post(line(request(next(door.ids), "initialize", INITIALIZE)), "")
             if status != 200:
@@ -249,7 +251,7 @@ class StreamableHttp(Door):
             await door._post(line(INITIALIZED), "")
         return door
 
-    http: _Http
+    http: RawHttp
     session: str
 
     async def _post(self, message: bytes, routing: str) -> tuple[int, dict[str, str], bytes]:
@@ -257,7 +259,7 @@ class StreamableHttp(Door):
             f"Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n"
             f"MCP-Protocol-Version: {self.era}\r\n"
         )
-        return await self.http.post("/mcp", message, fixed + self.session + routing)
+        return await self.http.send("POST", "/mcp", message, fixed + self.session + routing)
 
     async def ask(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
         number = next(self.ids)
@@ -285,7 +287,7 @@ class Sse(Door):
     @classmethod
     async def open(cls, base: str, era: str = LEGACY) -> Sse:
         door = cls(era)
-        door.http = _Http(base)
+        door.http = RawHttp(base)
         door.endpoint = asyncio.get_running_loop().create_future()
         door.reader = asyncio.create_task(door._read())
         await door.endpoint
@@ -294,7 +296,7 @@ class Sse(Door):
             await door._post(line(INITIALIZED))
         return door
 
-    http: _Http
+    http: RawHttp
     endpoint: asyncio.Future[str]
     reader: asyncio.Task[None]
 
@@ -323,7 +325,7 @@ class Sse(Door):
             self.arrived(fields[b"data"])
 
     async def _post(self, message: bytes) -> None:
-        status, _, body = await self.http.post(self.endpoint.result(), message, "Content-Type: application/json\r\n")
+        status, _, body = await self.http.send("POST", self.endpoint.result(), message, JSON_TYPE)
         if status >= 300:
             raise RuntimeError(f"a message over /sse: {status} {body[:200]!r}")
 
