@@ -14,7 +14,8 @@ from pydantic_core import PydanticCustomError
 from scale_mcp.models.checks import refuse
 from scale_mcp.models.wording import near_miss
 
-ATTACHMENT_SCHEMES = ("http", "https", "s3", "gs", "scaledata")
+BUCKETS = ("s3", "gs")  # their addresses are bucket and key, not percent-encoded: a key may hold spaces
+ATTACHMENT_SCHEMES = ("http", "https", *BUCKETS, "scaledata")
 TASK_METADATA_BYTES = 10 * 1024
 FILE_METADATA_BYTES = 8 * 1024
 MAX_TAGS = 5
@@ -84,7 +85,10 @@ def url_problem(text: str, schemes: Iterable[str] = ATTACHMENT_SCHEMES) -> str |
         return "is not a valid URL"
     if parts.scheme not in schemes:
         return f"must be a URL that begins with {allowed}"
-    if not host or any(character.isspace() or ord(character) < 32 for character in text):
+    if any(ord(character) < 32 for character in text) or text != text.strip():
+        return "is not a valid URL: it must not hold control characters, or begin or end with a space"
+    spaced = parts.scheme not in BUCKETS and any(character.isspace() for character in text)
+    if not host or spaced:
         return "is not a valid URL: it needs a host and no spaces (write %20)"
     if parts.scheme == "scaledata" and not parts.path.strip("/"):
         return "must be the whole attachment_url of an uploaded file, scaledata://owner/id"
@@ -98,7 +102,7 @@ def _attachment(text: str) -> str:
 
 
 def _web_address(text: str) -> str:
-    if problem := url_problem(text, ("http", "https", "s3", "gs")):
+    if problem := url_problem(text, ("http", "https", *BUCKETS)):
         raise refuse(problem)
     return text
 
@@ -135,6 +139,10 @@ def _size_limit(limit: int) -> Any:
     return check
 
 
+def _without_repeats(values: list[str]) -> list[str]:
+    return list(dict.fromkeys(values))
+
+
 def _distinct(values: list[str]) -> list[str]:
     if repeated := sorted({value for value in values if values.count(value) > 1}):
         raise refuse(f"names {', '.join(map(json.dumps, repeated[:5]))} more than once; name each once")
@@ -149,7 +157,7 @@ AttachmentUrl = Annotated[str, AfterValidator(_attachment)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 CallbackTarget = Annotated[str, AfterValidator(_callback)]
 Email = Annotated[str, AfterValidator(_email)]
-Tags = Annotated[list[Text], AfterValidator(_distinct), Field(max_length=MAX_TAGS)]
+Tags = Annotated[list[Text], AfterValidator(_without_repeats), Field(max_length=MAX_TAGS)]  # Scale ignores repeats
 TaskMetadata = Annotated[dict[str, Any], AfterValidator(_size_limit(TASK_METADATA_BYTES))]
 FileMetadata = Annotated[dict[str, Any], AfterValidator(_size_limit(FILE_METADATA_BYTES))]
 Emails = Annotated[list[Email], AfterValidator(_distinct), Field(min_length=1)]

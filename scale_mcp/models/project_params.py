@@ -33,6 +33,8 @@ def problems_with_params(params: Any, task_type: Any, where: tuple[str, ...]) ->
         checks = [check for each in types if (check := _checks(each).get(name)) is not None]
         if name in _OF_ONE_TASK:
             yield Problem((*where, name), "belongs to a single task, not to a project; leave it out")
+        elif name == "type":
+            yield Problem((*where, name), "is no parameter: a project's type is set when it is created, for good")
         elif checks:
             yield from _problems_with(value, checks, (*where, name))
         elif meant := near_miss(str(name), sorted({known for each in types for known in _checks(each)})):

@@ -30,7 +30,9 @@ def check(card: Card, arguments: Any) -> RequestModel:
         raise ToolFailure(_told(card, list(problems.values())))
     for name, value in arguments.items():
         if value is None:
-            problems[(name,)] = Problem((name,), "must not be null; leave it out instead")
+            known = card.input_model.model_fields.get(name)
+            cure = "give a value" if known is not None and known.is_required() else "leave it out instead"
+            problems[(name,)] = Problem((name,), f"must not be null; {cure}")
     try:
         model = card.input_model.model_validate({name: value for name, value in arguments.items() if value is not None})
     except ValidationError as error:

@@ -208,6 +208,12 @@ def _as_text(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, dict) else value
 
 
+def _json_object(text: str) -> str:
+    if not isinstance(_parsed(text), dict):
+        raise refuse('must be an object, or a JSON text of one, such as {"camera": "3"}')
+    return text
+
+
 @tool(
     title="List files",
     toolset="files",
@@ -220,7 +226,9 @@ async def list_assets(
     *,
     project: ProjectName,
     metadata: Annotated[
-        Text | None, BeforeValidator(_as_text), Field(description='JSON filter, {"key":"value"}')
+        Annotated[str, AfterValidator(_json_object)] | None,
+        BeforeValidator(_as_text),
+        Field(description='JSON filter, {"key":"value"}'),
     ] = None,
     cursor: Annotated[Text | None, Field(description="From the page before")] = None,
     offset: Annotated[int, Field(ge=0, description="Files to skip")] = 0,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from scale_mcp.models.field_types import Emails, Name, Names
+from scale_mcp.models.field_types import Emails, Names
 from scale_mcp.models.studio import Assignments, StudioBatch
 from scale_mcp.text import clean_value
 from scale_mcp.tools.card import Call, ToolFailure, ToolOutput, tool
@@ -166,7 +165,7 @@ async def get_studio_batches(call: Call, *, offset: Offset = 0) -> StudioQueue:
 async def set_studio_batch_priorities(
     call: Call,
     *,
-    batch_names: Annotated[list[Name], Field(min_length=1, description="All pending batches, most urgent first")],
+    batch_names: Annotated[Names, Field(description="All pending batches, most urgent first")],
 ) -> StudioQueue:
     """Order the pending Studio batches: name every one of them (get_studio_batches), or nothing changes. Returns
     the new and old order."""
@@ -181,11 +180,9 @@ async def set_studio_batch_priorities(
 
 
 def _difference(wanted: Sequence[str], pending: Sequence[str]) -> str:
-    repeated = [name for name, count in Counter(wanted).items() if count > 1]
     problems = {
         "Missing": [name for name in pending if name not in wanted],
-        "Not pending": [name for name in dict.fromkeys(wanted) if name not in pending],
-        "Named more than once": repeated,
+        "Not pending": [name for name in wanted if name not in pending],
     }
     return " ".join(f"{what}: {_names(names)}." for what, names in problems.items() if names)
 

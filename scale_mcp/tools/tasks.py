@@ -92,7 +92,7 @@ class TaskQuery(Checked):
     include_attachment_url: bool | None = Field(None, description="Add attachment URLs")
     limited_response: bool | None = Field(None, description="Only the main fields")
     limit: Limit = Field(DEFAULT_LIMIT, description="Page size")
-    next_token: Text | None = Field(None, description="From the page before")
+    next_token: str | None = Field(None, description="From the page before")  # an empty one begins anew, as at Scale
 
     @classmethod
     def rules(cls, given: Mapping[str, Any]) -> Iterator[Problem]:
@@ -113,7 +113,7 @@ class TaskQuery(Checked):
 )
 async def list_tasks(call: Call, query: TaskQuery) -> TaskList:
     """Find tasks, newest first, a short row each (get_task has details); total counts all matches."""
-    page = await call.api.tasks.page(query.filter(), next_token=query.next_token, limit=query.limit)
+    page = await call.api.tasks.page(query.filter(), next_token=query.next_token or None, limit=query.limit)
     return task_list(
         page,
         query.limit,
@@ -152,7 +152,7 @@ async def set_task_tags(
     call: Call,
     *,
     task_id: TaskId,
-    tags: Annotated[Tags, Field(min_length=1, description="All tags it shall have, at most 5")],
+    tags: Annotated[Tags, Field(description="All tags it shall have, at most 5")],
 ) -> ChangedTask:
     """Replace all tags of a task; tags not in the list are lost. To add some use add_task_tags. Returns the task."""
     task = await call.api.tasks.set_tags(task_id, tags)

@@ -98,7 +98,7 @@ CASES = [
                 "tows": {"is_bidirectional": False, "from_allowed_labels": ["car"]},
                 "is": [{"is_bidirectional": True}],
             },
-            "context_attachments": [{"attachment": "s3://bucket/other.png"}],
+            "context_attachments": [{"attachment": "s3://bucket/other picture.png"}],
             "hypothesis": {"annotations": [{"type": "box", "label": "car", "left": 1, "top": 2}]},
             "base_annotations": {"annotations": []},
             "can_add_base_annotations": True,
@@ -258,6 +258,7 @@ CASES = [
     ),
     Case("get_task", {"task_id": TASK_ID}, "GET", PATH),
     Case("list_tasks", {}, "GET", "/tasks", query=(("limit", "20"),)),
+    Case("list_tasks", {"next_token": ""}, "GET", "/tasks", query=(("limit", "20"),)),
     Case(
         "list_tasks",
         {
@@ -316,7 +317,9 @@ CASES = [
         ),
     ),
     Case("add_task_tags", {"task_id": TASK_ID, "tags": ["b", "a"]}, "PUT", f"{PATH}/tags", ["b", "a"]),
+    Case("add_task_tags", {"task_id": TASK_ID, "tags": ["b", "a", "b"]}, "PUT", f"{PATH}/tags", ["b", "a"]),
     Case("set_task_tags", {"task_id": TASK_ID, "tags": ["b"]}, "POST", f"{PATH}/tags", ["b"]),
+    Case("set_task_tags", {"task_id": TASK_ID, "tags": []}, "POST", f"{PATH}/tags", []),
     Case("delete_task_tags", {"task_id": TASK_ID, "tags": ["b"]}, "DELETE", f"{PATH}/tags", ["b"]),
     Case(
         "update_task_unique_id",
