@@ -302,3 +302,14 @@ def test_a_half_sent_request_blocks_nobody(running: Running) -> None:
 
     assert status(running, "GET", "/healthz") == 200
     slow.close()
+
+
+def test_no_header_or_query_loosens_what_the_operator_chose() -> None:
+    with listening([*SMALL, "transport=http", "port=0", "read_only=true"]) as server:
+        loose = {"X-MCP-Readonly": "false", "X-MCP-Toolsets": "all", "X-MCP-Tools": "change"}
+        headers = {**MODERN, **loose, "Mcp-Name": "change"}
+        answer = httpx2.post(
+            f"{server.base}/mcp?read_only=false&tools=change", headers=headers, json=call("change", name="x")
+        )
+
+    assert answer.json()["error"] == {"code": -32602, "message": "Unknown tool: change"}
