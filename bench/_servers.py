@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import os
-import re
 import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -85,13 +85,16 @@ def bare_api(python: str = sys.executable) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
 
 
-def ask(url: str, body: Any = None, *, key: str = KEY) -> Any:
+def ask(url: str, body: Any = None, method: str | None = None) -> Any:
     """One plain request, POST when there is a body, and its JSON."""
-    request = urllib.request.Request(url, data=None if body is None else json.dumps(body).encode())
-    request.add_header("Authorization", "Basic " + base64.b64encode(f"{key}:".encode()).decode())
+    request = urllib.request.Request(url, None if body is None else json.dumps(body).encode(), method=method)
+    request.add_header("Authorization", "Basic " + base64.b64encode(f"{KEY}:".encode()).decode())
     request.add_header("Content-Type", "application/json")
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=600) as answer:
-        return json.loads(answer.read() or "null")
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=600) as answer:
+            return json.loads(answer.read() or "null")
+    except urllib.error.HTTPError as error:
+        raise RuntimeError(f"{request.get_method()} {url}: {error.code} {error.read()[:300]!r}") from None
 
 
 def definitions(python: str, *flags: str) -> list[dict[str, Any]]:
@@ -104,7 +107,3 @@ def definitions(python: str, *flags: str) -> list[dict[str, Any]]:
 
 def peer(name: str) -> str:
     return str(PEERS / name)
-
-
-def slug(text: str) -> str:
-    return re.sub(r"\W+", "-", text).strip("-").lower()
