@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
@@ -61,7 +62,7 @@ class Client:
                 doubt = doubt or failure.in_doubt
                 pending = pending or failure.may_still_happen
             rate_limited += isinstance(failure, RateLimited)
-            pause = pause_before_retry(failure, attempt, self.options, rate_limited)
+            pause = pause_before_retry(failure, attempt, self.options, rate_limited=rate_limited)
             if doubt and operation.repeat is Repeat.ONCE:
                 pause = None
             if pause is None or anyio.current_time() + pause >= deadline:
@@ -110,6 +111,7 @@ class Client:
 
     def _decoded(self, operation: Operation, answer: Answer, decode: Callable[[Any], T]) -> T:
         if 200 <= answer.status < 300:
+            answer = replace(answer, content=self.connection.scrub_bytes(answer.content))
             return decoded(answer, decode, plain=operation.plain_answer)
         raise error_of(answer, self.connection.scrub)
 

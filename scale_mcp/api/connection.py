@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 BASE_URL = "https://api.scale.com/v1"
 REDACTED = "[redacted]"
+SHORTEST_REAL_KEY = 24
 
 
 class _Key:
@@ -51,8 +52,7 @@ class Connection:
         """Put the key into a request to our own origin, and make sure that no other request has one."""
         request.headers.pop("authorization", None)
         if self.owns(request.url):
-            pair = f"{self._key.value}:".encode()
-            request.headers["Authorization"] = "Basic " + base64.b64encode(pair).decode()
+            request.headers["Authorization"] = f"Basic {self._encoded()}"
 
     def owns(self, url: httpx2.URL) -> bool:
         """Whether ``url`` has our scheme, host and port."""
@@ -63,9 +63,20 @@ class Connection:
 
     def scrub(self, text: str) -> str:
         """``text`` without the key, for words that come from elsewhere and may echo what we sent."""
-        key = self._key.value
-        encoded = base64.b64encode(f"{key}:".encode()).decode()
-        return text.replace(encoded, REDACTED).replace(key, REDACTED)
+        return text.replace(self._encoded(), REDACTED).replace(self._key.value, REDACTED)
+
+    def scrub_bytes(self, content: bytes) -> bytes:
+        """Data without the key: whoever wrote it into some metadata shall not meet it again in a result.
+
+        Short keys stay. They are made up, for the sandbox, and may be part of honest names.
+        """
+        if len(self._key.value) < SHORTEST_REAL_KEY:
+            return content
+        redacted = REDACTED.encode()
+        return content.replace(self._encoded().encode(), redacted).replace(self._key.value.encode(), redacted)
+
+    def _encoded(self) -> str:
+        return base64.b64encode(f"{self._key.value}:".encode()).decode()
 
 
 def mode_of(key: str) -> Literal["live", "test"]:

@@ -30,7 +30,7 @@ class Repeat(Enum):
     ONCE = "do not repeat it: say that the outcome is unknown"
 
 
-def pause_before_retry(error: ScaleError, attempt: int, options: ApiOptions, rate_limited: int = 0) -> float | None:
+def pause_before_retry(error: ScaleError, attempt: int, options: ApiOptions, *, rate_limited: int) -> float | None:
     """Seconds to wait after the ``attempt``-th attempt (from 1) failed, or None to give up.
 
     ``rate_limited`` of the attempts, this one included, were answered 429.

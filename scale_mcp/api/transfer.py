@@ -19,6 +19,7 @@ from scale_mcp.api.client import MAX_REDIRECTS, Client
 from scale_mcp.api.connection import is_loopback
 from scale_mcp.api.errors import (
     DeadlineExceeded,
+    RateLimited,
     RefusedBeforeSending,
     ScaleError,
     TooLarge,
@@ -137,7 +138,7 @@ async def download(client: Client, operation: Operation) -> AsyncIterator[Respon
     deadline = client.deadline(operation)
     exchange = trace.begin(operation.method, operation.template)
     async with AsyncExitStack() as stack:
-        attempt = 0
+        attempt, rate_limited = 0, 0
         while True:
             attempt += 1
             failure: ScaleError
@@ -147,7 +148,8 @@ async def download(client: Client, operation: Operation) -> AsyncIterator[Respon
             except ScaleError as error:
                 failure = error
             await stack.aclose()
-            pause = pause_before_retry(failure, attempt, client.options)
+            rate_limited += isinstance(failure, RateLimited)
+            pause = pause_before_retry(failure, attempt, client.options, rate_limited=rate_limited)
             if pause is None or anyio.current_time() + pause >= deadline:
                 raise failure
             await client.options.sleep(pause)

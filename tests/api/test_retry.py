@@ -57,28 +57,28 @@ def test_pauses_double_up_to_the_cap_and_are_spread():
     low = ApiOptions(attempts=9, backoff_base=1, backoff_cap=10, random=lambda: 0.0)
     high = ApiOptions(attempts=9, backoff_base=1, backoff_cap=10, random=lambda: 1.0)
 
-    assert [pause_before_retry(error, attempt, low) for attempt in range(1, 7)] == [0.5, 1, 2, 4, 5, 5]
-    assert [pause_before_retry(error, attempt, high) for attempt in range(1, 7)] == [1, 2, 4, 8, 10, 10]
+    assert [pause_before_retry(error, attempt, low, rate_limited=0) for attempt in range(1, 7)] == [0.5, 1, 2, 4, 5, 5]
+    assert [pause_before_retry(error, attempt, high, rate_limited=0) for attempt in range(1, 7)] == [1, 2, 4, 8, 10, 10]
 
 
 def test_the_servers_wait_is_kept_to_and_spread_a_little():
     error = RateLimited("Scale answered 429.", retryable=True, retry_after=20)
 
-    assert pause_before_retry(error, 1, ApiOptions(random=lambda: 0.0)) == 20
-    assert pause_before_retry(error, 1, ApiOptions(random=lambda: 1.0)) == 20.5
+    assert pause_before_retry(error, 1, ApiOptions(random=lambda: 0.0), rate_limited=0) == 20
+    assert pause_before_retry(error, 1, ApiOptions(random=lambda: 1.0), rate_limited=0) == 20.5
 
 
 def test_a_wait_that_is_too_long_is_not_waited_for():
     error = RateLimited("Scale answered 429.", retryable=True, retry_after=61)
 
-    assert pause_before_retry(error, 1, ApiOptions()) is None
+    assert pause_before_retry(error, 1, ApiOptions(), rate_limited=0) is None
 
 
 def test_the_last_attempt_is_the_last():
     error = ConnectionFailed("Lost.", retryable=True)
 
-    assert pause_before_retry(error, 3, ApiOptions(attempts=4)) is not None
-    assert pause_before_retry(error, 4, ApiOptions(attempts=4)) is None
+    assert pause_before_retry(error, 3, ApiOptions(attempts=4), rate_limited=0) is not None
+    assert pause_before_retry(error, 4, ApiOptions(attempts=4), rate_limited=0) is None
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 530])

@@ -95,6 +95,21 @@ async def test_no_failure_shows_the_key(
     assert_clean(trace, caplog.text, *capsys.readouterr())
 
 
+async def test_a_key_that_somebody_stored_at_scale_is_not_read_back():
+    api, _ = scale(ok({**TASK, "instruction": f"use {KEY}", "metadata": {KEY: [ENCODED]}}))
+
+    task = await api.tasks.get(TASK_ID)
+
+    assert_clean(task.model_dump())
+    assert task.instruction == "use [redacted]"
+
+
+async def test_a_made_up_key_of_the_sandbox_does_not_eat_into_names():
+    api, _ = scale(ok({**TASK, "project": "test_me/2"}), key="test_me")
+
+    assert (await api.tasks.get(TASK_ID)).project == "test_me/2"
+
+
 async def test_nothing_that_prints_itself_shows_the_key():
     api, _ = scale(ok(TASK))
     await api.tasks.get(TASK_ID)

@@ -22,6 +22,7 @@ from scale_mcp.api import (
     DeadlineExceeded,
     NotFound,
     OutcomeUnknown,
+    RateLimited,
     RefusedBeforeSending,
     ScaleApi,
     TooLarge,
@@ -385,6 +386,15 @@ async def test_redirects_without_end_are_given_up():
         await read(api)
 
     assert len(script.requests) == 6
+
+
+async def test_opening_a_file_waits_429s_out_and_gives_up_in_the_end():
+    api, script = scale(no(429))
+    with pytest.raises(RateLimited):
+        async with api.tasks.response(TASK_ID, "x"):
+            pass
+
+    assert len(script.requests) == 10
 
 
 async def test_opening_a_file_is_retried():
