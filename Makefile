@@ -9,7 +9,7 @@ export VENV PYTHON NO_UV
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format generate picture lock bundle clean
+.PHONY: help demo test check format generate picture lock bundle bench clean
 
 help: ## Show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1	\2/p' Makefile | expand -t 18
@@ -38,6 +38,9 @@ lock: $(VENV)/.dev-installed ## Resolve the dependencies anew into requirements/
 
 bundle: $(VENV)/.run-installed ## Pack dist/scale-mcp-VERSION.mcpb for one-click installation in a host
 	$(BIN)/python scripts/bundle.py
+
+bench: $(VENV)/.dev-installed ## Measure speed, memory and tokens beside others (BENCH="--quick" for rough figures, BENCH=calls for one)
+	@$(BIN)/python bench/run.py $(BENCH)
 
 clean: ## Remove the environment and everything that was built
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov

@@ -49,7 +49,8 @@ def furnish(box: str) -> dict[str, str]:
     ask(f"{box}/_sandbox/seed", {"key": KEY, "dataset": True, "team": people})
     for name in PROJECTS:
         params = {"geometries": BOXES, "instruction": INSTRUCTION, "padding": 20}
-        post("/projects", {"type": "imageannotation", "name": name, "rapid": True, "params": params})
+        flavour = {"rapid": True} if name == MAIN else {"studio": True}
+        post("/projects", {"type": "imageannotation", "name": name, "params": params, **flavour})
     for week in range(WEEKS):
         batch = batch_name(week)
         post("/batches", {"project": MAIN, "name": batch, "callback": "hooks@example.com"})
@@ -63,6 +64,7 @@ def furnish(box: str) -> dict[str, str]:
     post("/studio/assignments/add", {"emails": TEAM, "projects": list(PROJECTS[:6])})
     for number in range(FILES):
         post("/files/import", {"file_url": picture, "project_name": MAIN, "reference_id": f"tray-{number:04d}"})
+    post("/projects", {"type": "lidarsegmentation", "name": "road_points"})
     masks = {"project": "museum_coin_masks", "attachment": picture, "labels": ["background", "coin"]}
     post("/projects", {"type": "segmentannotation", "name": masks["project"]})
     segmented = post("/task/segmentannotation", masks)["task_id"]
@@ -72,6 +74,13 @@ def furnish(box: str) -> dict[str, str]:
     waiting = [post("/task/imageannotation", a_task(picture, WEEKS, number))["task_id"] for number in range(3)]
     for number in range(6):
         post("/audits", an_audit(first, number), "PUT")
+    for name in PROJECTS[1:9]:
+        for batch in (f"{name}_first", f"{name}_second"):
+            post("/batches", {"project": name, "name": batch})
+            for number in range(PER_WEEK // 2):
+                post("/task/imageannotation", {"project": name, "batch": batch, "attachment": f"{picture}?{number}"})
+            post(f"/batches/{batch}/finalize", {})
+    studio = [batch["name"] for batch in ask(f"{box}/v1/studio/batches")]
     files = re.findall(r"response_url/([0-9a-f-]{36})", json.dumps(ask(f"{box}/v1/task/{segmented}")))
     return {
         "picture": picture,
@@ -80,7 +89,8 @@ def furnish(box: str) -> dict[str, str]:
         "file": files[0] if files else "",
         "waiting": waiting[0],
         "cancelled": waiting[1],
-        "quality": quality[0],
+        "quality": ",".join(quality),
+        "studio": ",".join(reversed(studio)),
         "staging": batch_name(WEEKS - 1),
         "finished": batch_name(2),
     }
@@ -94,6 +104,7 @@ def a_task(picture: str, week: int, number: int) -> dict[str, Any]:
     return {
         "batch": batch_name(min(week, WEEKS - 1)),
         "attachment": picture,
+        "callback_url": "hooks@example.com",
         "unique_id": f"tray-2026-{week:02d}-{number:04d}",
         "metadata": {"tray": f"cabinet-{week % 7 + 1}/drawer-{number + 1}", "camera": "overhead", "frame": number},
         "tags": ["roman", "worn"] if number % 3 == 0 else ["roman"],
@@ -134,7 +145,7 @@ def calls(at: dict[str, str]) -> dict[str, dict[str, Any]]:
         "get_studio_assignments": {},
         "get_studio_batches": {},
         "get_fixless_audits": {"task_id": task},
-        "get_training_attempts": {"labeler_emails": TEAM},
+        "get_training_attempts": {"quality_task_ids": at["quality"].split(",")},
         "create_image_annotation_task": {"batch": at["staging"], "attachment": picture},
         "create_segmentation_task": {"project": "museum_coin_masks", "attachment": picture, "labels": ["coin"]},
         "create_video_annotation_task": {
@@ -149,7 +160,11 @@ def calls(at: dict[str, str]) -> dict[str, dict[str, Any]]:
             "frame_rate": 1,
         },
         "create_lidar_annotation_task": {"attachments": ["https://example.com/frame-0.json"], "labels": ["car"]},
-        "create_lidar_segmentation_task": {"attachments": ["https://example.com/frame-0.json"], "labels": ["road"]},
+        "create_lidar_segmentation_task": {
+            "project": "road_points",
+            "attachments": ["https://example.com/frame-0.json"],
+            "labels": ["road"],
+        },
         "create_named_entity_recognition_task": {
             "text": "Ada Lovelace lived in London.",
             "labels": [{"name": "person", "description": "A person's name"}],
@@ -180,6 +195,6 @@ def calls(at: dict[str, str]) -> dict[str, dict[str, Any]]:
         "set_teammate_role": {"emails": [TEAM[0]], "team_role": "member"},
         "add_studio_assignments": {"emails": [TEAM[0]], "projects": [PROJECTS[7]]},
         "remove_studio_assignments": {"emails": [TEAM[0]], "projects": [PROJECTS[7]]},
-        "set_studio_batch_priorities": {"batch_names": [batch_name(WEEKS - 2)]},
+        "set_studio_batch_priorities": {"batch_names": at["studio"].split(",")},
         "reset_studio_batch_priorities": {},
     }

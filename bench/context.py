@@ -6,8 +6,8 @@ Tokens are counted with the o200k_base encoding (npm's gpt-tokenizer, whose tabl
 they are estimated from characters, and the report says so).
 
 Definitions are counted as hosts usually give them to a model: name, description and input schema. Results are those of
-a plain call of every tool, nothing optional set, against a sandbox with a realistic account: thirteen projects, 24
-batches of a dozen tasks done by the simulated workforce, 24 people, 40 files. A result is text and, for programs,
+a plain call of every tool, nothing optional set, against a sandbox with a realistic account: fourteen projects, 40
+batches, most of them done by the simulated workforce, 24 people, 40 files. A result is text and, for programs,
 structured content; hosts give the model one of the two or both.
 
 Retrieval: the requests of bench/requests.tsv, 120 needs in plain words, written without a look at the descriptions;
