@@ -117,6 +117,25 @@ def test_loopback_and_the_operators_origins_are_let_in(running: Running, origin:
     assert status(running, "GET", "/healthz", Origin=origin) == 200
 
 
+def test_blanks_around_a_header_are_no_part_of_it(running: Running) -> None:
+    host, port = running.base.removeprefix("http://").split(":")
+    body = json.dumps(call("look", name="x")).encode()
+    lines = [
+        "POST /mcp HTTP/1.1",
+        "Host: localhost \t",
+        *(f"{name}: {value}" for name, value in MODERN.items() if name != "Mcp-Name"),
+        "Mcp-Name:   look  \t ",
+        f"Content-Length: {len(body)}",
+        "Connection: close",
+    ]
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode() + body)
+        answer = connection.makefile("rb").read()
+
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b'"said":"x"' in answer
+
+
 def test_the_operators_origin_is_meant_exactly(running: Running) -> None:
     assert status(running, "GET", "/healthz", Origin="http://tools.example.com") == 403
     assert status(running, "GET", "/healthz", Origin="https://tools.example.com:444") == 403

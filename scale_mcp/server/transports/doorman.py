@@ -36,9 +36,12 @@ class Doorman:
         self.origins = {origin.lower().rstrip("/") for origin in origins}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (refusal := self._refusal(Headers(scope=scope))):
-            await refusal(scope, receive, send)
-            return
+        if scope["type"] == "http":
+            # Blanks around a value are no part of it, but not every HTTP parser takes them off.
+            scope = {**scope, "headers": [(name, value.strip(b" \t")) for name, value in scope["headers"]]}
+            if refusal := self._refusal(Headers(scope=scope)):
+                await refusal(scope, receive, send)
+                return
         await self.app(scope, receive, send)
 
     def _refusal(self, headers: Headers) -> PlainTextResponse | None:
