@@ -5,23 +5,23 @@ from __future__ import annotations
 import re
 
 NOTHING = """
-a an and any are as at be been by can could did do does for from have how i if in into is it its let like me my
+a an and any are as at be been by can could did do does for from have how i if in into is it its like me my
 of off on or our out please so some that the their them then there these they this to up us want was we were
 what when with would you your need should will about just give tell
 """
 STOP_WORDS = frozenset(NOTHING.split())
 ASKING = """
 which who whose what how is are was were has have did does do when where why
-show list find look get fetch see search read check view count enumerate overview
+show list find look get fetch see search view count enumerate overview
 """
 QUESTION_WORDS = frozenset(ASKING.split())
 
 # Words that mean the same when people ask for things. A word may stand in several groups.
 GROUPS = """\
-create make new submit start request build begin order post send
+create make new submit start request build begin order post send insert place have
 add append put attach include assign extra
 delete remove erase drop clear strip unset detach free release take away
-cancel stop abort withdraw kill revoke undo
+cancel stop abort withdraw kill revoke undo mistake accident call
 list all browse every everything everybody enumerate search find show which filter overview query
 get fetch read look retrieve view show inspect see open detail check
 update change edit modify set replace rename overwrite adjust
@@ -63,12 +63,12 @@ metadata note custom information extra field
 tag keyword label category mark
 unique identifier id external key duplicate dedupe name own
 ontology taxonomy class vocabulary label category choice
-parameter setting configuration config default instruction guideline option param
+parameter setting configuration config default instruction guideline option param inherit future
 response result answer output download annotation outcome mask json label
 download export save retrieve store
 label annotate annotation draw mark outline tag
 studio internal inhouse own workforce
-allow permit authorize enable assign
+allow permit authorize enable let grant assign
 """
 
 TOKEN = re.compile(r"[a-z0-9]+")
