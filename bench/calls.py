@@ -15,11 +15,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import subprocess
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from _clients import LEGACY, MODERN, Door, Sse, Stdio, StreamableHttp, failed, load
@@ -31,7 +33,20 @@ from _servers import ask, bare_api, environment, free_port, peer, process, sandb
 
 WIDTHS = (1, 8, 16, 64)
 HTTP_DOORS: dict[str, type[StreamableHttp] | type[Sse]] = {"mcp": StreamableHttp, "sse": Sse}
-Runs = dict[tuple[str, str, int], list[tuple[float, list[float]]]]
+REFUSED = -16  # the key of calls that are refused, sixteen at once
+Totals = dict[int, int]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Calls at one width: seconds of the whole and of each, and of the server's processor time."""
+
+    seconds: float
+    latencies: list[float]
+    processor: float
+
+
+Runs = dict[tuple[str, str, int], list[Run]]
 
 
 @contextmanager
@@ -60,46 +75,57 @@ def _fast_python() -> str:
         return ours()
 
 
-async def measured(door: Door, server: Server, task_id: str, total: int, width: int) -> tuple[float, list[float]]:
+async def calls(door: Door, server: Server, arguments: dict[str, Any], total: int, width: int, pid: int) -> Run:
+    """Calls with these arguments; without any, each is refused before a request is made."""
+
     async def call() -> None:
-        answer = await door.call(server.get_task, {"task_id": task_id})
-        if failed(answer):
+        answer = await door.call(server.get_task, arguments)
+        if arguments and failed(answer):
             raise RuntimeError(f"{server.label}: {json.dumps(answer)[:300]}")
 
     await load(call, max(20, 2 * width), width)
-    return await load(call, total, width)
+    before = processor_seconds(pid)
+    seconds, latencies = await load(call, total, width)
+    return Run(seconds, latencies, processor_seconds(pid) - before)
 
 
-async def through(
-    server: Server, kind: str, task_id: str, total: dict[int, int], era: str
-) -> dict[int, tuple[float, list[float]]]:
-    """One process of a server, measured at every width through one of its doors."""
-    if kind == "stdio":
-        door: Door = await Stdio.open(server.command("stdio", 0), server.env, era)
+async def through(server: Server, kind: str, task_id: str, total: Totals, era: str) -> dict[int, Run]:
+    """One process of a server, measured at every width through one of its doors, and at last with refused calls."""
+
+    async def every(door: Door, pid: int) -> dict[int, Run]:
+        arguments = {"task_id": task_id}
         try:
-            return {width: await measured(door, server, task_id, total[width], width) for width in total}
+            runs = {width: await calls(door, server, arguments, total[width], width, pid) for width in total}
+            return runs | {REFUSED: await calls(door, server, {}, total[16], 16, pid)}
         finally:
             await door.close()
+
+    if kind == "stdio":
+        stdio = await Stdio.open(server.command("stdio", 0), server.env, era)
+        return await every(stdio, stdio.process.pid)
     port = free_port()
     with process(server.command(kind, port), **server.env) as running:
         await asyncio.to_thread(wait_for, port, running)
-        door = await HTTP_DOORS[kind].open(f"http://127.0.0.1:{port}", era)
-        try:
-            return {width: await measured(door, server, task_id, total[width], width) for width in total}
-        finally:
-            await door.close()
+        return await every(await HTTP_DOORS[kind].open(f"http://127.0.0.1:{port}", era), running.pid)
 
 
-def direct(
-    python: str, client: str, address: str, task_id: str, total: dict[int, int]
-) -> dict[int, tuple[float, list[float]]]:
+def direct(python: str, client: str, address: str, task_id: str, total: Totals) -> dict[int, Run]:
     found = {}
     for width, number in total.items():
         command = [python, peer("http_load.py"), client, f"get:{task_id}", address, str(number), str(width)]
         done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=True)
         run = json.loads(done.stdout)
-        found[width] = (run["seconds"], run["latencies"])
+        found[width] = Run(run["seconds"], run["latencies"], run["processor"])
     return found
+
+
+def processor_seconds(pid: int) -> float:
+    """What a process has used of the processor, where Linux tells; not a number elsewhere."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return float("nan")
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def get_task_operation(document: dict[str, Any]) -> str:
@@ -160,10 +186,13 @@ def directs(made: Report) -> list[tuple[str, tuple[str, str]]]:
 
 def show(made: Report, runs: Runs, total: dict[int, int]) -> None:
     def rate(door: str, label: str, width: int) -> float:
-        return median([len(latencies) / seconds for seconds, latencies in runs.get((door, label, width), [])])
+        return median([len(run.latencies) / run.seconds for run in runs.get((door, label, width), [])])
 
     def latency(door: str, label: str, width: int, share: float) -> float:
-        return median([percentile(latencies, share) for _, latencies in runs.get((door, label, width), [])])
+        return median([percentile(run.latencies, share) for run in runs.get((door, label, width), [])])
+
+    def processor(door: str, label: str, width: int) -> float:
+        return median([run.processor / len(run.latencies) for run in runs.get((door, label, width), [])])
 
     titles = {"stdio": "stdio", "mcp": "/mcp", "sse": "/sse", "direct": "Direct, without MCP"}
     for door, title in titles.items():
@@ -171,6 +200,7 @@ def show(made: Report, runs: Runs, total: dict[int, int]) -> None:
         head = ["client" if door == "direct" else "server"]
         for width in total:
             head += [f"{width}: p50 ms", "p99 ms", "calls/s"]
+        head += ["CPU ms per call"] if door == "direct" else ["CPU ms per call", "refused: calls/s", "CPU ms per call"]
         if not labels:
             continue
         rows: Table = made.table(f"{title}, so many at once", *head)
@@ -182,6 +212,9 @@ def show(made: Report, runs: Runs, total: dict[int, int]) -> None:
                     in_ms(latency(door, label, width, 0.99)),
                     count(rate(door, label, width)),
                 ]
+            cells.append(in_ms(processor(door, label, 16)))
+            if door != "direct":
+                cells += [count(rate(door, label, REFUSED)), in_ms(processor(door, label, REFUSED))]
             rows.add(*cells)
     beside = made.table("Ours beside the others, calls per second", "door, at once", *PEERS)
     for door in ("stdio", "mcp", "sse"):
@@ -204,9 +237,16 @@ def show(made: Report, runs: Runs, total: dict[int, int]) -> None:
             "calls/s": rate(door, label, width),
             "p50": latency(door, label, width, 0.5),
             "p99": latency(door, label, width, 0.99),
+            "processor": processor(door, label, width),
         }
         for door, label, width in runs
     }
+    made.note(
+        "CPU is the server's own, per call at sixteen at once: the figure that other load on the machine blurs least."
+    )
+    made.note(
+        "Refused: sixteen calls at once without arguments, refused before any request: the server's own part alone."
+    )
     made.note("The floor answers with fixed bytes and sends no request; it is what the client itself can do.")
 
 
