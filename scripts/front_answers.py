@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from typing import Any
 
 from scale_mcp.server.offers import READ_BY
@@ -49,9 +50,9 @@ def opening_answers(_old: str) -> str:
     discover, *modern = said_on_stdio(
         ["--sandbox"], [("server/discover", MODERN), *((method, MODERN) for method in LISTS)]
     )
-    _, finders = said_on_stdio(["--sandbox", "--discovery"], [("initialize", HELLO), ("tools/list", {})])
 
-    lines = {"discover": compact(discover)}
+    made_with = " ".join(f"{name}-{version(name)}" for name in ("mcp", "scale_mcp"))
+    lines = {"made with": made_with, "discover": compact(discover)}
     head, mark, tail = compact(hello).partition('"protocolVersion":"2025-11-25"')
     assert mark
     lines["initialize head"], lines["initialize tail"] = f'{head}"protocolVersion":"', f'"{tail}'
@@ -65,11 +66,26 @@ def opening_answers(_old: str) -> str:
         lines[f"tool {tool['_meta']['scale-mcp/toolset']} {tool['_meta']['scale-mcp/risk']} {tool['name']}"] = compact(
             tool
         )
-    lines |= {f"find {tool['name']}": compact(tool) for tool in finders["tools"]}
+    lines |= finders(tools["tools"])
     lines |= {f"prompt {prompt['name']}": compact(prompt) for prompt in prompts["prompts"]}
     for template in templates["resourceTemplates"]:
         lines[f"template {template['name']} {READ_BY[template['name']]}"] = compact(template)
     return "".join(f"{key}\t{value}\n" for key, value in lines.items())
+
+
+def finders(tools: list[Json]) -> dict[str, str]:
+    """What discovery mode offers in place of ``tools``, depending on how many there are, where, and how risky."""
+    harmful = [tool["name"] for tool in tools if tool["annotations"]["destructiveHint"]]
+    narrowed = {"read": ["--read-only"], "write": ["--exclude-tools", ",".join(harmful)], "destroy": []}
+    lines = {}
+    for worst, arguments in narrowed.items():
+        _, found = said_on_stdio(["--sandbox", "--discovery", *arguments], [("initialize", HELLO), ("tools/list", {})])
+        find, describe, run = (compact(tool) for tool in found["tools"])
+        lines[f"run {worst}"] = run
+    areas = ", ".join(dict.fromkeys(tool["_meta"]["scale-mcp/toolset"] for tool in tools))
+    lines["find head"], mark, lines["find tail"] = find.partition(f"{len(tools)} ({areas})")
+    assert mark
+    return lines | {"describe": describe}
 
 
 def around(result: Json, key: str) -> tuple[str, str]:

@@ -1,13 +1,15 @@
 """The bytes the front answers with. ``opening.answers`` is written by ``make generate`` from the real server.
 
-Each line is a key, a tab and JSON. A list is put together for the selection in force from one fragment per tool,
-so that any selection can be served; the rules of selection are those of ``server.selection``, and a test compares
-the lists of both.
+Each line is a key, a tab and bytes, mostly JSON. A list is put together for the selection in force from one fragment
+per tool, so that any selection can be served; the rules of selection are those of ``server.selection``, and a test
+compares the lists of both. With another version of the SDK or of this package than the bytes come from, there are
+no answers.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 
 FILE = os.path.join(os.path.dirname(__file__), "opening.answers")  # noqa: PTH118, PTH120  (pathlib is slow to import)
 
@@ -37,18 +39,20 @@ def answers(values: dict[str, bool | str | list[str]]) -> Answers | None:
         lines = _lines()
     except OSError:
         return None
+    if not all(_installed(name) for name in lines["made with"].decode().split()):
+        return None
     tools = [key.split() for key in lines if key.startswith("tool ")]
     offered = _offered(tools, values)
-    if offered is None:
+    if not offered:
         return None
-    keys = [key for key in lines if key.startswith("find ")] if values.get("discovery") else offered
-    names = {key.split()[3] for key in offered}
+    names = {tool[3] for tool in offered}
+    shown = _finders(lines, offered) if values.get("discovery") else [lines[" ".join(tool)] for tool in offered]
     templates = [key for key in lines if key.startswith("template ") and key.split()[2] in names]
     prompts = [key for key in lines if key.startswith("prompt ")]
     return Answers(
         lines,
         {
-            "tools/list": [lines[key] for key in keys],
+            "tools/list": shown,
             "resources/templates/list": [lines[key] for key in templates],
             "resources/list": [],
             "prompts/list": [lines[key] for key in prompts],
@@ -56,22 +60,35 @@ def answers(values: dict[str, bool | str | list[str]]) -> Answers | None:
     )
 
 
-def _offered(tools: list[list[str]], values: dict[str, bool | str | list[str]]) -> list[str] | None:
-    """The keys of the tools that pass the filters; each is ``tool <toolset> <risk> <name>``."""
+def _installed(name: str) -> bool:
+    """Whether that version is what an import would find, as far as folders tell."""
+    return any(os.path.isdir(f"{folder}/{name}.dist-info") for folder in sys.path)  # noqa: PTH112
+
+
+def _finders(lines: dict[str, bytes], offered: list[list[str]]) -> list[bytes]:
+    """The three tools of discovery mode, which say what they find and how risky it can be."""
+    areas = ", ".join(dict.fromkeys(tool[1] for tool in offered))
+    risks = {tool[2] for tool in offered}
+    worst = "destroy" if "destroy" in risks else "read" if risks == {"read"} else "write"
+    find = lines["find head"] + f"{len(offered)} ({areas})".encode() + lines["find tail"]
+    return [find, lines["describe"], lines["run " + worst]]
+
+
+def _offered(tools: list[list[str]], values: dict[str, bool | str | list[str]]) -> list[list[str]]:
+    """The tools that pass the filters; each is ``tool``, its toolset, risk and name. None at all for an unknown name."""
     toolsets, single = _names(values, "toolsets"), _names(values, "tools")
     excluded = _names(values, "exclude_tools")
     known = {tool[3] for tool in tools}
     if not (single | excluded) <= known or not toolsets <= {"all", *(tool[1] for tool in tools)}:
-        return None
+        return []
     wanted = toolsets or (set() if single else {"all"})
-    offered = [
-        " ".join(tool)
+    return [
+        tool
         for tool in tools
         if ("all" in wanted or tool[1] in wanted or tool[3] in single)
         and tool[3] not in excluded
         and (tool[2] == "read" or not values.get("read_only"))
     ]
-    return offered or None
 
 
 def _names(values: dict[str, bool | str | list[str]], field: str) -> set[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from select import select
+import select
 
 from scale_mcp.front.answers import Answers
 from scale_mcp.front.handover import Handover
@@ -21,6 +21,15 @@ AFTER_THE_LIST = 0.02  # seconds of silence after which a host has what it wants
 AT_ANY_TIME = 1.0
 LARGEST_ID = 2**53
 CHUNK = 1 << 16
+LONGEST_LINE = 1 << 16  # bytes; opening messages are short
+READ_AHEAD = 1 << 24  # bytes a client may send on while it does not read
+SMALL_PIECE = 4096  # bytes that a wire which is ready takes without blocking (PIPE_BUF)
+
+# Puts the server into the modern era; every modern request says the rest itself.
+NO_CLIENT_USES = "scale-mcp/front"
+MODERN_REPLAY = b"""{"jsonrpc":"2.0","id":"scale-mcp/front","method":"server/discover","params":{"_meta":{\
+"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}
+"""
 
 
 class _NotOurs(Exception):
@@ -37,40 +46,49 @@ class _Conversation:
         self._source, self._sink, self._answers = source, sink, answers
         self._era = ""
         self._replay: list[bytes] = []  # what puts the real server into the state that the client knows
-        self._answered: list[str | int] = []
-        self._unread = b""
+        self._answered: list[str | int] = []  # the ids in there
+        self._unread = bytearray()
+        self._ended = False
+        self._patience = AT_ANY_TIME
 
     def run(self) -> Handover | None:
-        patience = AT_ANY_TIME
-        while True:
-            line, newline, rest = self._unread.partition(b"\n")
-            if not newline:
-                if not select([self._source], [], [], patience)[0]:
-                    return self._handover()
-                chunk = os.read(self._source, CHUNK)
-                if chunk:
-                    self._unread += chunk
-                elif self._unread.strip():
-                    return self._handover()
-                else:
-                    return None
-            elif not line.strip():
-                self._unread = rest
-            else:
-                try:
-                    patience = self._serve(line)
-                except (_NotOurs, ValueError, RecursionError):
-                    return self._handover()
-                self._unread = rest
+        try:
+            while (line := self._next_line()) is not None:
+                if line.strip():
+                    self._serve(line)
+                del self._unread[: len(line) + 1]
+        except (_NotOurs, ValueError, RecursionError, OSError):  # OSError: the wire is broken
+            return self._handover()
+        return self._handover() if self._unread.strip() else None
 
     def _handover(self) -> Handover:
-        return Handover(self._source, self._sink, b"".join(self._replay) + self._unread, self._answered)
+        return Handover(self._source, self._sink, b"".join(self._replay) + bytes(self._unread), self._answered)
 
-    def _serve(self, line: bytes) -> float:
-        """Answer one message; how long to wait for the next. Raises for whatever is not ours, before answering."""
+    def _next_line(self) -> bytes | None:
+        """The next line, which stays in ``_unread`` until it is served; None at the end of input."""
+        waiting = select.poll()
+        waiting.register(self._source, select.POLLIN)
+        while (end := self._unread.find(b"\n")) < 0:
+            if self._ended:
+                return None
+            if len(self._unread) > LONGEST_LINE or not waiting.poll(self._patience * 1000):
+                raise _NotOurs
+            self._read()
+        return bytes(self._unread[:end])
+
+    def _read(self) -> None:
+        try:
+            chunk = os.read(self._source, CHUNK)
+        except BlockingIOError:
+            return
+        self._unread += chunk
+        self._ended = not chunk
+
+    def _serve(self, line: bytes) -> None:
+        """Answer one message. Raises for whatever is not ours, before answering."""
         if not line.startswith(b"{") or b"\\u" in line:
             raise _NotOurs
-        message = json.loads(line, parse_constant=_refuse, object_pairs_hook=_without_repeats)
+        message = json.loads(line.decode(), parse_constant=_refuse, object_pairs_hook=_without_repeats)
         if message.pop("jsonrpc", None) != "2.0":
             raise _NotOurs
         method = message.pop("method", None)
@@ -79,27 +97,28 @@ class _Conversation:
         if method == "notifications/initialized" and self._era == "legacy" and params == {}:
             _nothing_left(message)
             self._replay.append(line + b"\n")
-            return AT_ANY_TIME
+            return
         identity = message.pop("id", None)
         _nothing_left(message)
         if type(identity) not in (int, str) or (type(identity) is int and abs(identity) > LARGEST_ID):
             raise _NotOurs
-        result = self._result(method, params)
-        if not self._answered:  # the request that decided the era
-            self._replay.append(line + b"\n")
-            self._answered.append(identity)
+        result, era = self._result(method, params)
         shown = json.dumps(identity, ensure_ascii=False).encode()
         self._write(b'{"jsonrpc":"2.0","id":' + shown + b',"result":' + result + b"}\n")
-        return AFTER_THE_LIST if method == "tools/list" else AT_ANY_TIME
+        if not self._era:
+            self._era = era
+            self._replay.append(line + b"\n" if era == "legacy" else MODERN_REPLAY)
+            self._answered.append(identity if era == "legacy" else NO_CLIENT_USES)
+        if method == "tools/list":
+            self._patience = AFTER_THE_LIST
 
-    def _result(self, method: object, params: dict[str, object]) -> bytes:
+    def _result(self, method: object, params: dict[str, object]) -> tuple[bytes, str]:
+        """The result, and the era that such a request belongs to."""
         if type(params) is not dict:
             raise _NotOurs
         if method == "initialize" and not self._era:
-            version = _check_initialize(params)
-            self._era = "legacy"
             head, tail = self._answers.hello
-            return head + version.encode() + tail
+            return head + _check_initialize(params).encode() + tail, "legacy"
         meta = params.pop("_meta", {})
         _nothing_left(params)  # no cursor, no argument of any kind
         if type(meta) is not dict:
@@ -112,15 +131,29 @@ class _Conversation:
         else:
             _check_envelope(meta)
             known = self._answers.modern
-        if method not in known:
+        if type(method) is not str or method not in known:
             raise _NotOurs
-        self._era = self._era or "modern"
-        return known[method]
+        return known[method], self._era or "modern"
 
     def _write(self, data: bytes) -> None:
+        """Without ever blocking: a client may write on before it reads, so what it sends is taken meanwhile."""
+        waiting = select.poll()
+        waiting.register(self._sink, select.POLLOUT)
+        waiting.register(self._source, select.POLLIN)
+        reading = True
         view = memoryview(data)
         while view:
-            view = view[os.write(self._sink, view) :]
+            if reading and (self._ended or len(self._unread) > READ_AHEAD):
+                reading = False
+                waiting.unregister(self._source)
+            for descriptor, _ in waiting.poll():
+                if descriptor == self._source:
+                    self._read()
+                    continue
+                try:
+                    view = view[os.write(self._sink, view[:SMALL_PIECE]) :]
+                except BlockingIOError:
+                    continue
 
 
 def _check_initialize(params: dict[str, object]) -> str:
@@ -147,7 +180,7 @@ def _check_client(client: object) -> None:
     """Name and version, and perhaps texts about the client."""
     if type(client) is not dict or not {"name", "version"} <= set(client):
         raise _NotOurs
-    if not set(client) <= {"name", "version", "title", "description"}:
+    if not set(client) <= {"name", "version", "title", "description", "websiteUrl"}:
         raise _NotOurs
     if any(type(text) is not str for text in client.values()):
         raise _NotOurs
@@ -162,13 +195,17 @@ def _check_capabilities(capabilities: object) -> None:
             raise _NotOurs
         if name == "roots":
             fine = set(value) <= {"listChanged"} and all(type(flag) is bool for flag in value.values())
-        elif name in ("sampling", "elicitation"):
-            fine = set(value) <= {"form", "url", "tools", "context"} and not any(value.values())
-            fine = fine and all(type(part) is dict for part in value.values())
+        elif name == "tasks":
+            fine = _only_objects(value)
         else:
-            fine = name in ("experimental", "extensions") and all(type(part) is dict for part in value.values())
+            fine = name in ("sampling", "elicitation", "experimental", "extensions")
+            fine = fine and all(type(part) is dict for part in value.values())
         if not fine:
             raise _NotOurs
+
+
+def _only_objects(value: object) -> bool:
+    return type(value) is dict and all(_only_objects(part) for part in value.values())
 
 
 def _nothing_left(rest: dict[str, object]) -> None:

@@ -12,6 +12,12 @@ import sys
 SWITCHES = {"sandbox", "read_only", "discovery"}
 NAMES = {"toolsets", "tools", "exclude_tools"}
 FOLDERS = {"upload_root", "download_root"}
+NUMBERS = {  # name → least and most
+    "max_in_flight": (1, 256),
+    "max_calls_per_minute": (0, 100_000),
+    "call_timeout": (1, 3600),
+    "max_result_chars": (2_000, 4_000_000),
+}
 CHOICES = {
     "transport": ("stdio",),
     "sandbox_clock": ("real", "fast", "manual"),
@@ -47,7 +53,7 @@ def _flags(arguments: list[str]) -> dict[str, bool | str | list[str]] | None:
     waiting = list(arguments)
     while waiting:
         name, given, value = waiting.pop(0).partition("=")
-        if not name.startswith("--"):
+        if not name.startswith("--") or "_" in name:
             return None
         field = name[2:].replace("-", "_")
         if field in SWITCHES and not given:
@@ -57,7 +63,7 @@ def _flags(arguments: list[str]) -> dict[str, bool | str | list[str]] | None:
             if not waiting:
                 return None
             value = waiting.pop(0)
-        if field in SWITCHES or (field in found and field not in NAMES) or name != name.replace("_", "-"):
+        if field in SWITCHES or (field in found and field not in NAMES):
             return None
         read = _value(field, value)
         if read is None:
@@ -72,7 +78,7 @@ def _variables() -> dict[str, bool | str | list[str]] | None:
     for name, value in os.environ.items():
         upper = name.upper()
         if upper == "SCALE_API_URL":
-            if name != upper or not _plain_url(value):
+            if name != upper or not (value == "" or _plain_url(value)):
                 return None
         elif upper == "SCALE_API_KEY":
             if name != upper or not (value == "" or _plain_key(value)):
@@ -92,8 +98,13 @@ def _value(field: str, value: str) -> str | list[str] | None:
     if field in NAMES:
         names = [name.strip() for name in value.split(",")]
         return names if all(names) else None
-    if field in FOLDERS and not value.startswith("~") and os.path.isdir(value):  # noqa: PTH112  (pathlib is slow to import)
-        return value
+    if field in NUMBERS:
+        least, most = NUMBERS[field]
+        plain = len(value) < 9 and value.isascii() and value.isdigit()
+        return value if plain and least <= int(value) <= most else None
+    if field in FOLDERS and value.isprintable() and not value.startswith("~"):
+        there = not value or os.path.isdir(value)  # noqa: PTH112  (pathlib is slow to import)
+        return value if there else None
     return None
 
 

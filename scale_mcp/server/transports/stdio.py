@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import select
 import signal
 import sys
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from queue import SimpleQueue
@@ -62,7 +64,7 @@ async def wire() -> AsyncIterator[tuple[MemoryObjectReceiveStream[Inbound], Memo
     """The streams that ``Server.run`` takes, over this process's stdin and stdout."""
     to_server, reader = anyio.create_memory_object_stream[Inbound](0)
     writer, from_server = anyio.create_memory_object_stream[SessionMessage](0)
-    with _private_wire() as begun:
+    with _begun_wire() as begun:
         lines, output, open_calls = _Lines(begun), _Output(begun.sink), _OpenCalls(begun.answered)
         async with to_server, reader, writer, from_server, anyio.create_task_group() as tasks:
             tasks.start_soon(_pump_in, lines, to_server, open_calls)
@@ -101,7 +103,7 @@ class _OpenCalls:
     """The requests that have no answer yet: a client that writes and closes stdin at once still gets its answers."""
 
     def __init__(self, answered_by_front: list[str | int]) -> None:
-        self._ids: set[t.RequestId] = set()
+        self._ids: Counter[t.RequestId] = Counter()  # a client may use one twice
         self._known_to_client = list(answered_by_front)
         self._none_left = anyio.Event()
         self._closing = False
@@ -109,11 +111,11 @@ class _OpenCalls:
     def started(self, message: SessionMessage) -> None:
         request = message.message
         if isinstance(request, t.JSONRPCRequest) and request.method != "subscriptions/listen":
-            self._ids.add(request.id)
+            self._ids[request.id] += 1
 
     def answered(self, message: SessionMessage) -> None:
         if (identity := _answered_id(message)) is not None:
-            self._ids.discard(identity)
+            self._ids -= Counter([identity])
             if self._closing and not self._ids:
                 self._none_left.set()
 
@@ -179,7 +181,12 @@ class _Lines:
     def _chunk(self) -> bytes:
         """What the front left first, then what the client sends."""
         unserved, self._unserved = self._unserved, b""
-        return unserved or os.read(self._source, CHUNK)
+        while not unserved:
+            try:
+                return os.read(self._source, CHUNK)
+            except BlockingIOError:  # what was handed to this process as stdin does not block
+                select.select([self._source], [], [])
+        return unserved
 
     def _deliver(self, line: bytes) -> None:
         self._room.acquire()
@@ -231,7 +238,10 @@ class _Output:
             view = memoryview(data)
             try:
                 while view:
-                    view = view[os.write(self._sink, view) :]
+                    try:
+                        view = view[os.write(self._sink, view) :]
+                    except BlockingIOError:
+                        select.select([], [self._sink], [])
                 self._loop.call_soon_threadsafe(self._sent, len(data))
             except OSError as problem:  # the client is gone; it will close stdin too
                 log.warning("stdout_failed", problem=problem.strerror)
@@ -241,27 +251,28 @@ class _Output:
 
 
 @contextmanager
-def _private_wire() -> Iterator[Handover]:
+def _begun_wire() -> Iterator[Handover]:
     """The wire as the front left it, or duplicates of stdin and stdout made here.
 
     Meanwhile fd 0 reads the null device and fd 1 writes to stderr. The duplicates stay open at the end: a thread may
     still sit in a read on one of them.
     """
-    begun = take()
-    if begun is None:
-        begun = Handover(os.dup(0), os.dup(1), b"", [])
-        null = os.open(os.devnull, os.O_RDONLY)
-        sys.stdout.flush()
-        os.dup2(null, 0)
-        os.dup2(2, 1)
-        os.close(null)
+    if begun := take():
+        yield begun
+        return
+    source, sink = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDONLY)
+    sys.stdout.flush()
+    os.dup2(null, 0)
+    os.dup2(2, 1)
+    os.close(null)
     if sys.platform == "win32":
         import msvcrt
 
-        for descriptor in (begun.source, begun.sink):
+        for descriptor in (source, sink):
             msvcrt.setmode(descriptor, os.O_BINARY)
     try:
-        yield begun
+        yield Handover(source, sink, b"", [])
     finally:
-        os.dup2(begun.source, 0)
-        os.dup2(begun.sink, 1)
+        os.dup2(source, 0)
+        os.dup2(sink, 1)
