@@ -82,7 +82,7 @@ def best_width(client: Client, address: str, latency: float, quick: bool) -> int
 def measure(quick: bool) -> Report:
     notes: list[str] = []
     contestants = clients(notes)
-    total, rounds = (1000, 1) if quick else (20_000, 3)
+    total, rounds = (1000, 1) if quick else (20_000, 2)
     made = report("bulk", f"{total:,} tasks created", quick=quick)
     for client in contestants:
         if client.kind in ("scaleapi", "aiohttp"):
