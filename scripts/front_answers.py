@@ -11,7 +11,7 @@ import sys
 from importlib.metadata import version
 from typing import Any
 
-from scale_mcp.server.offers import READ_BY
+from scale_mcp.tools.resources import TEMPLATES
 
 Json = dict[str, Any]
 ENVELOPE = "io.modelcontextprotocol/"
@@ -68,8 +68,9 @@ def opening_answers(_old: str) -> str:
         )
     lines |= finders(tools["tools"])
     lines |= {f"prompt {prompt['name']}": compact(prompt) for prompt in prompts["prompts"]}
+    read_by = {template.name: template.read_by for template in TEMPLATES}
     for template in templates["resourceTemplates"]:
-        lines[f"template {template['name']} {READ_BY[template['name']]}"] = compact(template)
+        lines[f"template {template['name']} {read_by[template['name']]}"] = compact(template)
     return "".join(f"{key}\t{value}\n" for key, value in lines.items())
 
 

@@ -56,7 +56,13 @@ async def pay(call: Call, *, name: str) -> Said:
     return Said(said=name)
 
 
-@tool(title="Finalize a batch", toolset="batches", risk="spend")
+@tool(
+    title="Finalize a batch",
+    toolset="batches",
+    risk="spend",
+    consequence="Paid work on the whole batch starts, and no task can be added to it afterwards.",
+    final=True,
+)
 async def finalize_batch(call: Call, *, batch_name: str) -> Said:
     """Start the work on a batch."""
     call.api.done.append(f"finalize {batch_name}")  # type: ignore[attr-defined]
@@ -74,7 +80,13 @@ def _milder_with_patch(arguments: Any) -> Risk:
     return "write" if arguments.patch else "destroy"
 
 
-@tool(title="Set the parameters", toolset="projects", risk="destroy", risk_of=_milder_with_patch)
+@tool(
+    title="Set the parameters",
+    toolset="projects",
+    risk="destroy",
+    risk_of=_milder_with_patch,
+    consequence="Every other parameter is dropped.",
+)
 async def set_params(call: Call, *, name: str, patch: bool = False) -> Said:
     """Replace the parameters, or patch them."""
     call.api.done.append(f"set_params {name}")  # type: ignore[attr-defined]

@@ -73,6 +73,15 @@ def test_every_tool_decorator_names_title_toolset_and_risk(card: Card):
     assert {"title", "toolset", "risk"} <= {keyword.arg for keyword in decorator.keywords}
 
 
+def test_every_call_that_is_final_says_what_a_person_agrees_to():
+    final = {name for name, card in cards().items() if card.final}
+
+    assert final == {"finalize_batch"}
+    assert {name for name, card in cards().items() if card.risk == "destroy"} | final == {
+        name for name, card in cards().items() if card.consequence
+    }
+
+
 @every_card
 def test_a_description_says_what_it_is_and_commands_nothing_hidden(card: Card):
     assert len(card.description) > 40

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from scale_mcp.settings import Settings
@@ -25,13 +24,6 @@ def offered(settings: Settings) -> list[Card]:
     return list(select(cards(), settings).cards.values())
 
 
-def definition(card: Card) -> dict[str, Any]:
-    """The tool's entry in tools/list, as it travels."""
-    from scale_mcp.server.definitions import definition as as_tool
-
-    return as_tool(card).model_dump(mode="json", by_alias=True, exclude_none=True)
-
-
 def tokens(tools: list[Card]) -> int:
     """About what usually reaches a model costs it: name, description and input schema, in tokens."""
     from scale_mcp.tools.schema import input_schema
@@ -39,8 +31,3 @@ def tokens(tools: list[Card]) -> int:
     shown = [{"name": c.name, "description": c.description, "inputSchema": input_schema(c)} for c in tools]
     characters = len(json.dumps(shown, ensure_ascii=False, separators=(",", ":")))
     return round(characters / CHARACTERS_PER_TOKEN / 100) * 100
-
-
-def first_sentence(card: Card) -> str:
-    """The description up to its first full stop that ends a sentence, on one line."""
-    return re.split(r"(?<=[.!?])\s+(?=[A-Z`])", " ".join(card.description.split()), maxsplit=1)[0]

@@ -13,12 +13,7 @@ from scale_mcp.cli.options import settings_from, takes_settings
 if TYPE_CHECKING:
     from scale_mcp.tools.card import Card
 
-RISKS = {
-    "read": ("green", "changes nothing"),
-    "write": ("blue", "can be put back"),
-    "spend": ("yellow", "starts paid work, with a live key"),
-    "destroy": ("red", "cannot be undone"),
-}
+COLOURS = {"read": "green", "write": "blue", "spend": "yellow", "destroy": "red"}
 app = new_app()
 
 
@@ -45,7 +40,7 @@ def tools(
     """
     if as_json and as_markdown:
         stop(Exit.USAGE, "choose one of --json and --markdown.")
-    from scale_mcp.cli.definitions import definition, offered
+    from scale_mcp.cli.definitions import offered
     from scale_mcp.settings import SettingsError
 
     settings = settings_from({**flags, "toolsets": [*(flags["toolsets"] or []), *(toolset or [])]})
@@ -54,6 +49,8 @@ def tools(
     except SettingsError as error:
         stop(Exit.USAGE, str(error))
     if as_json:
+        from scale_mcp.server.definitions import as_json as definition
+
         write_json([definition(card) for card in cards])
     elif as_markdown:
         write(_markdown(cards))
@@ -69,14 +66,12 @@ def _by_toolset(cards: list[Card]) -> dict[str, list[Card]]:
 
 
 def _markdown(cards: list[Card]) -> str:
-    from scale_mcp.cli.definitions import first_sentence
-
     rows = ["| tool | what it does | risk |", "| --- | --- | --- |"]
     for toolset, group in _by_toolset(cards).items():
         rows.append(f"| **{toolset}** | | |")
         for card in group:
-            sentence = first_sentence(card).replace("|", "\\|")
-            rows.append(f"| `{card.name}` | {sentence} | {card.risk} |")
+            summary = card.summary.replace("|", "\\|")
+            rows.append(f"| `{card.name}` | {summary} | {card.risk} |")
     return "\n".join(rows)
 
 
@@ -84,7 +79,8 @@ def _show(cards: list[Card]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from scale_mcp.cli.definitions import first_sentence, tokens
+    from scale_mcp.cli.definitions import tokens
+    from scale_mcp.tools.card import RISKS
 
     console = stdout_console()
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
@@ -96,10 +92,10 @@ def _show(cards: list[Card]) -> None:
             table.add_row()
         table.add_row(Text(toolset, style="bold"))
         for card in group:
-            table.add_row(Text(f"  {card.name}"), Text(card.risk, style=RISKS[card.risk][0]), first_sentence(card))
+            table.add_row(Text(f"  {card.name}"), Text(card.risk, style=COLOURS[card.risk]), card.summary)
     console.print(table)
     console.print()
-    for risk, (colour, meaning) in RISKS.items():
+    for risk, meaning in RISKS.items():
         if any(card.risk == risk for card in cards):
-            console.print(f"  [{colour}]{risk:8}[/{colour}] {meaning}")
+            console.print(f"  [{COLOURS[risk]}]{risk:8}[/] {meaning}")
     console.print(f"\n{len(cards)} tools, about {tokens(cards):,} tokens of definitions in an agent's context.")

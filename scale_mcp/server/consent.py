@@ -27,7 +27,7 @@ from scale_mcp.server.connection import Connection
 from scale_mcp.server.logs import get_logger
 from scale_mcp.settings import Settings
 from scale_mcp.text import one_line
-from scale_mcp.tools.card import Card, Risk, ToolFailure
+from scale_mcp.tools.card import RISKS, Card, Risk, ToolFailure
 
 log = get_logger(__name__)
 
@@ -40,25 +40,7 @@ FORM: dict[str, Any] = {
     "properties": {"confirm": {"type": "boolean", "title": "Run it", "description": "Yes runs this call once."}},
     "required": ["confirm"],
 }
-RISKS: tuple[Risk, ...] = ("read", "write", "spend", "destroy")
-# Money is spent all the time, with the intent to; this one also closes the batch for good.
-FINAL = frozenset({"finalize_batch"})
-CONSEQUENCES = {
-    "finalize_batch": "Paid work on the whole batch starts, and no task can be added to it afterwards.",
-    "cancel_task": "The task is canceled for good; work already done on it may still be billed.",
-    "delete_task_tags": "Scale does not keep the tags that are removed.",
-    "set_task_tags": "Tags that are not in the new list are removed; Scale does not keep them.",
-    "delete_task_unique_id": "The guard against creating this task twice is gone; another task may take the id.",
-    "set_project_params": "The new version consists only of what is sent; every other parameter is dropped.",
-    "remove_studio_assignments": "These people lose their assignment to these projects at once.",
-    "reset_studio_batch_priorities": "The order that people set by hand is lost.",
-}
-BY_RISK: dict[Risk, str] = {
-    "read": "Nothing is changed.",
-    "write": "This changes data in your account.",
-    "spend": "This starts work that people are paid for.",
-    "destroy": "This cannot be undone.",
-}
+ORDER = list(RISKS)
 
 
 class ConsentGate:
@@ -67,14 +49,14 @@ class ConsentGate:
     def __init__(self, connection: Connection, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._connection = connection
         self._mode = settings.confirm
-        self._threshold = RISKS.index(settings.confirm_risk)
+        self._threshold = ORDER.index(settings.confirm_risk)
         self._clock = clock
         self._spent: dict[str, float] = {}  # answered question → when its state expires anyway
 
     def asks_about(self, card: Card, risk: Risk) -> bool:
         if not self._connection.real or self._mode == "never":
             return False
-        return RISKS.index(risk) >= self._threshold or card.name in FINAL
+        return ORDER.index(risk) >= self._threshold or card.final
 
     async def obtain(
         self,
@@ -137,7 +119,8 @@ def question(card: Card, risk: Risk, arguments: dict[str, Any], base_url: str) -
     """What the person reads: the tool, where it acts, its arguments and what cannot be taken back."""
     lines = [f"Run {card.title} ({card.name}) on the LIVE Scale account at {base_url}?"]
     lines += [f"  {name}: {_shown(value)}" for name, value in arguments.items()]
-    lines.append(CONSEQUENCES.get(card.name, BY_RISK[risk]))
+    # What the arguments made milder than the card's risk has milder consequences, too.
+    lines.append(card.consequence if card.consequence and risk == card.risk else f"This {RISKS[risk]}.")
     return "\n".join(lines)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import mcp.types as t
 
 from scale_mcp.tools.card import Card
@@ -21,11 +23,16 @@ def definition(card: Card) -> t.Tool:
     )
 
 
+def as_json(card: Card) -> dict[str, Any]:
+    """The same entry as it travels."""
+    return definition(card).model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
 def hints(card: Card) -> t.ToolAnnotations:
     """What hosts go by when they decide whether to ask a person. Each is said, none left to its default."""
     return t.ToolAnnotations(
         read_only_hint=card.risk == "read",
         destructive_hint=card.risk == "destroy",
         idempotent_hint=card.idempotent,
-        open_world_hint=card.open_world,
+        open_world_hint=True,  # each of them talks to Scale
     )

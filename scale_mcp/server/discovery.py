@@ -100,7 +100,7 @@ class Discovery:
             {
                 "name": hit.card.name,
                 "risk": hit.card.risk,
-                "summary": one_line(_first_sentence(hit.card.description), 160),
+                "summary": hit.card.summary,
             }
             for hit in hits
         ]
@@ -132,10 +132,6 @@ class Discovery:
         if card is None:
             return _not_offered(given["name"])
         return await self._desk.run(ctx, params, card, given["arguments"])
-
-
-def _first_sentence(text: str) -> str:
-    return text.replace("\n", " ").split(". ")[0].rstrip(".") + "."
 
 
 def _wrong(params: t.CallToolRequestParams, **expected: type) -> t.CallToolResult | None:

@@ -31,8 +31,6 @@ log = get_logger(__name__)
 Contents = t.TextResourceContents | t.BlobResourceContents
 PromptAnswer = t.GetPromptResult | t.InputRequiredResult
 OVER_LIMIT = -32000  # of the range that JSON-RPC leaves to servers
-READ_BY = {"project": "get_project", "batch": "get_batch", "task": "get_task"}  # resource → the tool that reads it
-COMPLETED_BY: dict[completion.Kind, str] = {"project": "list_projects", "batch": "list_batches"}
 COMPLETION_TIMEOUT = 5.0  # seconds; a person is typing
 
 
@@ -63,7 +61,7 @@ class Offers:
         self._resources: list[LocalResource] = []
         self._prompts: dict[str, LocalPrompt] = {}
         for template in resources.TEMPLATES:
-            if selection.get(READ_BY[template.name]) is not None:
+            if selection.get(template.read_by) is not None:
                 self.add_resource(LocalResource(_template(template), template.addresses, self._read_from_scale))
         for prompt in prompts.PROMPTS.values():
             self.add_prompt(LocalPrompt(_prompt(prompt), partial(_render, prompt)))
@@ -126,7 +124,7 @@ class Offers:
         """Names that begin with what was typed; none where nothing fits, is offered or answers in time."""
         kind = _completed(params)
         nothing = completion.Completion([], 0, has_more=False)
-        if kind is None or self._selection.get(COMPLETED_BY[kind]) is None or self._limit.take():
+        if kind is None or self._selection.get(completion.LISTED_BY[kind]) is None or self._limit.take():
             return _completion(nothing)
         chosen = (params.context.arguments or {}).get("project") if params.context else None
         found = nothing

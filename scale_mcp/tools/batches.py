@@ -80,6 +80,8 @@ async def create_batch(
     title="Finalize a batch",
     toolset="batches",
     risk="spend",
+    consequence="Paid work on the whole batch starts, and no task can be added to it afterwards.",
+    final=True,  # money is spent all the time, with the intent to; this also closes the batch for good
     keywords=("launch", "start work", "release", "submit batch", "close batch", "go"),
     action="SCALE_AI_FINALIZE_BATCH",
 )

@@ -12,6 +12,7 @@ hold between parameters).
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -30,6 +31,14 @@ if TYPE_CHECKING:
 Risk = Literal["read", "write", "spend", "destroy"]
 Toolset = Literal["tasks", "batches", "projects", "files", "team", "studio", "quality"]
 Progress = Callable[[float, float | None, str], Awaitable[None]]
+
+# What a call of each risk does, mildest first.
+RISKS: dict[Risk, str] = {
+    "read": "changes nothing",
+    "write": "changes something that can be put back",
+    "spend": "starts paid work, with a live key",
+    "destroy": "cannot be undone",
+}
 
 
 async def no_progress(done: float, total: float | None, message: str) -> None:
@@ -64,7 +73,11 @@ Handler = Callable[..., Awaitable[ToolOutput]]
 
 @dataclass(frozen=True)
 class Card:
-    """A tool's data. ``name`` is the function's name, ``description`` its docstring."""
+    """A tool's data. ``name`` is the function's name, ``description`` its docstring.
+
+    ``consequence`` is what a person reads before agreeing to a call: what is lost, or set in motion, for good. Every
+    tool that destroys has one. ``final`` calls are asked about like destroying ones, though their risk is milder.
+    """
 
     name: str
     title: str
@@ -73,11 +86,17 @@ class Card:
     risk: Risk
     handler: Handler = field(repr=False)
     idempotent: bool
-    open_world: bool
     keywords: tuple[str, ...]  # words people use for it; only search reads them
     action: str | None  # slug of the original forty; None for the siblings
     takes_model: bool
     risk_of: Callable[[Any], Risk] | None = field(default=None, repr=False)  # refines the risk by checked arguments
+    consequence: str = ""
+    final: bool = False
+
+    @cached_property
+    def summary(self) -> str:
+        """The first sentence of the description."""
+        return re.split(r"(?<=[.!?])\s+(?=[A-Z`])", self.description, maxsplit=1)[0]
 
     def risk_for(self, arguments: RequestModel) -> Risk:
         """The risk of one call: what the card says, unless its arguments make it milder."""
@@ -110,10 +129,11 @@ def tool(
     toolset: Toolset,
     risk: Risk,
     idempotent: bool | None = None,
-    open_world: bool = True,
     keywords: tuple[str, ...] = (),
     action: str | None = None,
     risk_of: Callable[[Any], Risk] | None = None,
+    consequence: str = "",
+    final: bool = False,
 ) -> Callable[[Handler], Card]:
     """Turn a function into its card. Reads are idempotent unless told otherwise, everything else is not."""
 
@@ -126,11 +146,12 @@ def tool(
             risk=risk,
             handler=handler,
             idempotent=risk == "read" if idempotent is None else idempotent,
-            open_world=open_world,
             keywords=keywords,
             action=action,
             takes_model=_model_parameter(handler) is not None,
             risk_of=risk_of,
+            consequence=consequence,
+            final=final,
         )
 
     return decorate

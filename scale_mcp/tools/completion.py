@@ -16,6 +16,8 @@ PAGES = 10  # of batches looked through
 PAGE = 100
 
 Kind = Literal["project", "batch"]
+LISTED_BY: dict[Kind, str] = {"project": "list_projects", "batch": "list_batches"}
+"""The tools that list the names: whoever may not use one is not helped to its names either."""
 
 # Which argument of which template or prompt takes which names.
 TEMPLATE_ARGUMENTS: dict[tuple[str, str], Kind] = {

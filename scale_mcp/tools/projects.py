@@ -227,6 +227,7 @@ def _milder_as_a_patch(arguments: NewParams) -> Risk:
     toolset="projects",
     risk="destroy",
     risk_of=_milder_as_a_patch,
+    consequence="The new version consists only of what is sent; every other parameter is dropped.",
     keywords=("change instruction", "update project", "settings", "defaults", "guidelines", "taxonomy", "parameters"),
     action="SCALE_AI_SET_PROJECT_PARAMS",
 )

@@ -25,7 +25,10 @@ MIME_TYPE = "application/json"
 
 @dataclass(frozen=True)
 class ResourceTemplate:
-    """A kind of resource. ``uri_template`` has one variable, which stands for a percent-encoded name or id."""
+    """A kind of resource. ``uri_template`` has one variable, which stands for a percent-encoded name or id.
+
+    ``read_by`` is the tool that reads the same: the resource is there only where that tool is.
+    """
 
     name: str
     uri_template: str
@@ -34,6 +37,7 @@ class ResourceTemplate:
     fetch: Callable[[ScaleApi, str], Awaitable[dict[str, Any]]]
     variable: str
     check: Any
+    read_by: str
 
     @property
     def addresses(self) -> re.Pattern[str]:
@@ -67,6 +71,7 @@ TEMPLATES: tuple[ResourceTemplate, ...] = (
         read_project,
         "name",
         Name,
+        "get_project",
     ),
     ResourceTemplate(
         "batch",
@@ -76,6 +81,7 @@ TEMPLATES: tuple[ResourceTemplate, ...] = (
         read_batch,
         "name",
         Name,
+        "get_batch",
     ),
     ResourceTemplate(
         "task",
@@ -85,6 +91,7 @@ TEMPLATES: tuple[ResourceTemplate, ...] = (
         read_task,
         "id",
         Identifier,
+        "get_task",
     ),
 )
 

@@ -104,6 +104,7 @@ async def add_studio_assignments(
     toolset="studio",
     risk="destroy",
     idempotent=True,
+    consequence="These people lose their assignment to these projects at once.",
     keywords=("unassign", "take off", "remove from project", "revoke", "studio"),
     action="SCALE_AI_REMOVE_STUDIO_ASSIGNMENTS",
 )
@@ -197,6 +198,7 @@ def _names(names: Sequence[str]) -> str:
     toolset="studio",
     risk="destroy",
     idempotent=True,
+    consequence="The order that people set by hand is lost.",
     keywords=("default order", "reset queue", "studio", "clear priorities"),
     action="SCALE_AI_RESET_BATCH_PRIORITIES",
 )

@@ -146,6 +146,7 @@ async def add_task_tags(
     toolset="tasks",
     risk="destroy",
     idempotent=True,
+    consequence="Tags that are not in the new list are removed; Scale does not keep them.",
     keywords=("tag", "replace tags", "overwrite tags", "set tags"),
 )
 async def set_task_tags(
@@ -164,6 +165,7 @@ async def set_task_tags(
     toolset="tasks",
     risk="destroy",
     idempotent=True,
+    consequence="Scale does not keep the tags that are removed.",
     keywords=("untag", "remove tag", "drop tag"),
     action="SCALE_AI_DELETE_TASK_TAGS",
 )
@@ -199,6 +201,7 @@ async def update_task_unique_id(
     toolset="tasks",
     risk="destroy",
     idempotent=True,
+    consequence="The guard against creating this task twice is gone; another task may take the id.",
     keywords=("free id", "release id", "external id", "clear id"),
     action="SCALE_AI_DELETE_TASK_UNIQUE_ID",
 )
@@ -251,6 +254,7 @@ async def resend_task_callback(call: Call, *, task_id: TaskId) -> CallbackResult
     toolset="tasks",
     risk="destroy",
     idempotent=True,
+    consequence="The task is canceled for good; work already done on it may still be billed.",
     keywords=("cancel", "abort", "stop", "withdraw", "delete task"),
 )
 async def cancel_task(

@@ -337,3 +337,15 @@ async def test_a_client_that_only_opens_links_cannot_be_asked_a_question() -> No
     assert can(t.ElicitationCapability(form=t.FormElicitationCapability()))
     assert not can(t.ElicitationCapability(url=t.UrlElicitationCapability()))
     assert not can(None)
+
+
+@pytest.mark.parametrize(
+    ("patch", "last_line"),
+    [(False, "Every other parameter is dropped."), (True, "This changes something that can be put back.")],
+)
+async def test_a_call_that_its_arguments_make_milder_is_not_said_to_destroy(patch: bool, last_line: str) -> None:
+    person = Person()
+    async with Client(built(confirm_risk="write"), elicitation_callback=person) as client:
+        await client.call_tool("set_params", {"name": "streets", "patch": patch})
+
+    assert person.asked[0].splitlines()[-1] == last_line

@@ -9,7 +9,6 @@ import pytest
 from mcp import Client
 from mcp.types import TextContent
 
-from scale_mcp.server.consent import CONSEQUENCES
 from scale_mcp.server.definitions import definition
 from scale_mcp.server.results import ERROR_META
 from scale_mcp.server.search import ToolSearch
@@ -181,9 +180,3 @@ async def test_an_unknown_tool_is_an_error_for_programs_too() -> None:
         result = await client.call_tool("run_tool", {"name": "nosuchthing", "arguments": {}})
 
     assert (result.meta or {})[ERROR_META]["code"] == "unknown_tool"
-
-
-def test_every_tool_that_destroys_says_what_is_lost() -> None:
-    destroying = {name for name, card in cards().items() if card.risk == "destroy"}
-
-    assert destroying | {"finalize_batch"} == set(CONSEQUENCES)
