@@ -16,9 +16,9 @@ from scale_mcp.api.recovery import settle
 from scale_mcp.api.retry import Repeat
 from scale_mcp.api.transfer import Progress, multipart
 from scale_mcp.models.files import File, FilePage
+from scale_mcp.models.limits import FILE_METADATA_BYTES
 from scale_mcp.text import one_line
 
-MAX_METADATA = 8_000  # bytes of the JSON text
 PAGES_SEARCHED = 10  # for a file by its reference_id; Scale has no look-up for that
 
 
@@ -156,8 +156,9 @@ def _as_text(metadata: dict[str, Any]) -> str:
         text, size = "", -1
     if size < 0:
         raise RefusedBeforeSending("The metadata is not valid JSON.", next_step="Send plain values only.")
-    if size > MAX_METADATA:
+    if size > FILE_METADATA_BYTES:
         raise RefusedBeforeSending(
-            f"The metadata has {size} bytes as JSON.", next_step=f"A file's metadata may have {MAX_METADATA} bytes."
+            f"The metadata has {size} bytes as JSON.",
+            next_step=f"A file's metadata may have {FILE_METADATA_BYTES} bytes.",
         )
     return text

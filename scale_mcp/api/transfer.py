@@ -29,12 +29,12 @@ from scale_mcp.api.errors import (
 from scale_mcp.api.operation import Operation, Stream
 from scale_mcp.api.results import ResponseStream
 from scale_mcp.api.retry import pause_before_retry
+from scale_mcp.models.limits import FILE_BYTES
 from scale_mcp.text import one_line
 
 if TYPE_CHECKING:
     import httpx2
 
-MAX_UPLOAD = 80 * 1024 * 1024  # bytes
 PIECE = 256 * 1024  # bytes read at once
 
 Progress = Callable[[int, int], Awaitable[None] | None]
@@ -60,8 +60,8 @@ async def multipart(
     async with AsyncExitStack() as stack:
         file = await _opened(source, stack)
         start, size = await anyio.to_thread.run_sync(_extent, file)
-        if size > MAX_UPLOAD:
-            raise TooLarge(f"The file has {size} bytes; Scale takes at most 80 MB ({MAX_UPLOAD} bytes).")
+        if size > FILE_BYTES:
+            raise TooLarge(f"The file has {size:,} bytes; Scale takes at most 80 MB ({FILE_BYTES:,} bytes).")
         if size == 0:
             raise RefusedBeforeSending("The file is empty.", next_step="Give a file with content.")
         boundary = secrets.token_hex(16)

@@ -12,13 +12,11 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from scale_mcp.models.checks import refuse
+from scale_mcp.models.limits import FILE_METADATA_BYTES, TAGS, TASK_METADATA_BYTES
 from scale_mcp.models.wording import near_miss
 
 BUCKETS = ("s3", "gs")  # their addresses are bucket and key, not percent-encoded: a key may hold spaces
 ATTACHMENT_SCHEMES = ("http", "https", *BUCKETS, "scaledata")
-TASK_METADATA_BYTES = 10 * 1024
-FILE_METADATA_BYTES = 8 * 1024
-MAX_TAGS = 5
 MAX_NAME = 500  # characters; Scale documents no limit, a path has one
 
 TASK_TYPES = (
@@ -133,7 +131,9 @@ def json_size(value: Any) -> int:
 def _size_limit(limit: int) -> Any:
     def check(value: dict[str, Any]) -> dict[str, Any]:
         if (size := json_size(value)) > limit:
-            raise refuse(f"must take at most {limit // 1024} kB as JSON ({limit} bytes), not {size} bytes; store less")
+            raise refuse(
+                f"must take at most {limit // 1000} kB as JSON ({limit:,} bytes), not {size:,} bytes; store less"
+            )
         return value
 
     return check
@@ -157,7 +157,7 @@ AttachmentUrl = Annotated[str, AfterValidator(_attachment)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 CallbackTarget = Annotated[str, AfterValidator(_callback)]
 Email = Annotated[str, AfterValidator(_email)]
-Tags = Annotated[list[Text], AfterValidator(_without_repeats), Field(max_length=MAX_TAGS)]  # Scale ignores repeats
+Tags = Annotated[list[Text], AfterValidator(_without_repeats), Field(max_length=TAGS)]  # Scale ignores repeats
 TaskMetadata = Annotated[dict[str, Any], AfterValidator(_size_limit(TASK_METADATA_BYTES))]
 FileMetadata = Annotated[dict[str, Any], AfterValidator(_size_limit(FILE_METADATA_BYTES))]
 Emails = Annotated[list[Email], AfterValidator(_distinct), Field(min_length=1)]

@@ -10,13 +10,12 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from scale_mcp.models.limits import TAGS, TASK_METADATA_BYTES
 from scale_mcp.sandbox import decisions
 from scale_mcp.sandbox.http import ApiError
 from scale_mcp.sandbox.store import dumps
 from scale_mcp.sandbox.task_types import ATTACHED, TaskType
 
-MAX_TAGS = 5
-MAX_METADATA_BYTES = 10 * 1024
 PRIORITIES = (10, 20, 30)
 
 # Members of the task itself; everything else in a request is kept in ``params``.
@@ -116,7 +115,7 @@ def metadata(value: Any) -> dict[str, Any]:
     """Customer data: an object of at most 10 kB; else 400."""
     if not isinstance(value, dict):
         raise invalid('"metadata" must be an object')
-    if len(dumps(value).encode(errors="surrogatepass")) > MAX_METADATA_BYTES:
+    if len(dumps(value).encode(errors="surrogatepass")) > TASK_METADATA_BYTES:
         raise invalid('"metadata" must not be larger than 10 KB')
     return value
 
@@ -126,8 +125,8 @@ def tags(value: Any) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(tag, str) and tag for tag in value):
         raise invalid('"tags" must be an array of non-empty strings')
     unique = list(dict.fromkeys(value))
-    if len(unique) > MAX_TAGS:
-        raise invalid(f'"tags" must hold at most {MAX_TAGS} tags')
+    if len(unique) > TAGS:
+        raise invalid(f'"tags" must hold at most {TAGS} tags')
     return unique
 
 

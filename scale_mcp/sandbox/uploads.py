@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from scale_mcp.models.limits import FILE_BYTES, FILE_METADATA_BYTES
 from scale_mcp.sandbox import decisions, ids
 from scale_mcp.sandbox.http import ApiError
 from scale_mcp.sandbox.store import Store, dumps
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
     from python_multipart.multipart import MultipartCallbacks
 
-MAX_FILE_BYTES = 80_000_000
-MAX_METADATA_BYTES = 8_000
 MAX_FIELD_BYTES = 64_000
 MAX_PARTS = 64
 DEFAULT_MIME_TYPE = "application/octet-stream"
@@ -143,10 +142,10 @@ class _PartReader:
     def _part_data(self, data: bytes, start: int, end: int) -> None:
         part = self.parts[-1]
         is_file = part.file_name is not None
-        if len(part.content) + end - start > (MAX_FILE_BYTES if is_file else MAX_FIELD_BYTES):
+        if len(part.content) + end - start > (FILE_BYTES if is_file else MAX_FIELD_BYTES):
             if is_file:
                 raise ApiError(
-                    decisions.FILE_TOO_LARGE.value, f"The file is too large: at most {MAX_FILE_BYTES // 1_000_000} MB."
+                    decisions.FILE_TOO_LARGE.value, f"The file is too large: at most {FILE_BYTES // 1_000_000} MB."
                 )
             raise ApiError(400, f'Parameter is invalid, reason: "{part.name}" is longer than {MAX_FIELD_BYTES} bytes')
         part.content += data[start:end]
@@ -194,8 +193,8 @@ def metadata_of(value: object) -> dict[str, Any]:
     found = json_object(value, "metadata") if isinstance(value, str) else value
     if not isinstance(found, dict):
         raise ApiError(400, 'Parameter is invalid, reason: "metadata" must be a JSON object')
-    if len(dumps(found).encode()) > MAX_METADATA_BYTES:
-        raise ApiError(400, f'Parameter is invalid, reason: "metadata" is longer than {MAX_METADATA_BYTES} bytes')
+    if len(dumps(found).encode()) > FILE_METADATA_BYTES:
+        raise ApiError(400, f'Parameter is invalid, reason: "metadata" is longer than {FILE_METADATA_BYTES} bytes')
     return found
 
 

@@ -14,13 +14,12 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from scale_mcp.models.checks import Checked, Problem, exactly_one, refuse
 from scale_mcp.models.field_types import FileMetadata, Name, Text, WebAddress
 from scale_mcp.models.files import File
+from scale_mcp.models.limits import FILE_BYTES
 from scale_mcp.tools.card import Call, ToolFailure, ToolOutput, tool
 from scale_mcp.tools.fitting import compact, quoted, shorten
 from scale_mcp.tools.folders import open_below
 from scale_mcp.tools.outputs import Entry, Listing, by_rows, entries
 from scale_mcp.tools.parameters import ProjectName
-
-MAX_BYTES = 80 * 1024 * 1024
 
 
 class FileResult(ToolOutput):
@@ -102,7 +101,7 @@ class Upload(Checked):
                 yield Problem(("file_name",), "is missing; `file_base64` needs it")
             if content.startswith("data:"):
                 yield Problem(("file_base64",), "must be the base64 alone, without `data:…,` before it")
-            elif len(content) * 3 // 4 > MAX_BYTES + 2:
+            elif len(content) * 3 // 4 > FILE_BYTES + 2:
                 yield Problem(("file_base64",), "holds more than 80 MB, the most that Scale takes; use import_file")
             elif _decoded(content) is None:
                 yield Problem(("file_base64",), "is not valid base64")
@@ -138,8 +137,8 @@ async def upload_file(call: Call, upload: Upload) -> FileResult:
         )
     with open_below(call.upload_root, path) as file:
         size = os.fstat(file.fileno()).st_size
-        if not 0 < size <= MAX_BYTES:
-            what = f"has {size} bytes, and Scale takes at most 80 MB ({MAX_BYTES})" if size else "is empty"
+        if not 0 < size <= FILE_BYTES:
+            what = f"has {size:,} bytes, and Scale takes at most 80 MB ({FILE_BYTES:,} bytes)" if size else "is empty"
             raise ToolFailure(f"Nothing was sent: the file {quoted(path, 120)} {what}.")
         return await _send(call, upload, file, upload.file_name or path.rsplit("/", 1)[-1])
 

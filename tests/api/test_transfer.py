@@ -29,7 +29,7 @@ from scale_mcp.api import (
     Unauthorized,
     UnexpectedAnswer,
 )
-from scale_mcp.api.transfer import MAX_UPLOAD
+from scale_mcp.models.limits import FILE_BYTES
 
 from .scripted import KEY, TASK_ID, no, ok, scale
 
@@ -150,13 +150,13 @@ async def test_an_upload_is_never_in_memory_as_a_whole(tmp_path: Path):
 async def test_a_file_of_80_mb_goes_and_one_byte_more_is_refused_before_sending(tmp_path: Path):
     path = tmp_path / "large"
     with path.open("wb") as file:
-        file.truncate(MAX_UPLOAD + 1)
+        file.truncate(FILE_BYTES + 1)
     api, script = scale(ok(FILE))
     with pytest.raises(TooLarge, match="80 MB"):
         await api.files.upload(path, file_name="large")
     assert script.requests == []
 
-    os.truncate(path, MAX_UPLOAD)
+    os.truncate(path, FILE_BYTES)
     await api.files.upload(path, file_name="large")
     assert len(script.requests) == 1
 

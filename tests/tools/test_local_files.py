@@ -115,7 +115,7 @@ def test_a_folder_that_is_gone_is_the_operators_business(tmp_path: Path):
 @pytest.mark.anyio
 async def test_a_file_above_80_mb_is_refused_before_anything_is_sent(root: Path, call: Call, scale: FakeScale):
     with (root / "big.bin").open("wb") as big:
-        big.truncate(file_tools.MAX_BYTES + 1)  # a hole: takes no room
+        big.truncate(file_tools.FILE_BYTES + 1)  # a hole: takes no room
 
     with pytest.raises(ToolFailure, match="at most 80 MB"):
         await run(replace(call, upload_root=root), "upload_file", {"path": "big.bin"})
@@ -127,7 +127,7 @@ async def test_a_file_above_80_mb_is_refused_before_anything_is_sent(root: Path,
 async def test_base64_above_80_mb_is_refused_before_it_is_decoded(
     call: Call, scale: FakeScale, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(file_tools, "MAX_BYTES", 1_000)
+    monkeypatch.setattr(file_tools, "FILE_BYTES", 1_000)
 
     with pytest.raises(ToolFailure, match="holds more than 80 MB"):
         await run(call, "upload_file", {"file_base64": "A" * 2_000, "file_name": "a"})
