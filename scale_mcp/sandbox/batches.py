@@ -137,7 +137,7 @@ class Batches:
     def counts(self, batch: Batch) -> dict[str, int]:
         """How many of the batch's tasks have which status; statuses without a task are absent."""
         rows = self._store.query(
-            "SELECT status, sum(tasks) AS tasks FROM task_counts WHERE batch_no = ? GROUP BY status", (batch.no,)
+            "SELECT status, sum(tasks) AS tasks FROM task_counts WHERE scope = ? GROUP BY status", (batch.no,)
         )
         return {row["status"]: row["tasks"] for row in rows if row["tasks"]}
 

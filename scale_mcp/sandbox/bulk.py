@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from scale_mcp.sandbox import ids
 from scale_mcp.sandbox.accounts import Account
 from scale_mcp.sandbox.store import dumps
-from scale_mcp.sandbox.task_store import BLOCK, milliseconds
+from scale_mcp.sandbox.task_counters import WHOLE_ACCOUNT, Facts, Home, blocks
+from scale_mcp.sandbox.task_store import milliseconds
 
 if TYPE_CHECKING:
     from scale_mcp.sandbox.sandbox import Sandbox
@@ -89,16 +90,11 @@ def seed_tasks(
             sandbox.store.execute_many(sql, chunk)
         sandbox.store.execute("UPDATE accounts SET tasks = tasks + ? WHERE no = ?", (count, account_no))
         last = int(sandbox.store.value("SELECT max(seq) FROM tasks") or 0)
-        facts = {"status": status, "review": ""}
+        counters, facts = sandbox.tasks.store.counters, Facts(status, "")
         for block, tasks in blocks(last - count + 1, last):
-            for number in {0, batch_no}:
-                sandbox.tasks.store.count(account_no, number, home.no, home.type, facts, block, tasks)
+            counters.note_times(account_no, block, ms, ms if completed else None)
+            for scope in {WHOLE_ACCOUNT, batch_no}:
+                counters.add(Home(account_no, home.no, batch_no, home.type), scope, facts, block, tasks)
         if rank is not None:
             sandbox.engine.expect(account_no, now)
         sandbox.engine.check_batch(batch_no, now)
-
-
-def blocks(first: int, last: int) -> Iterator[tuple[int, int]]:
-    """The blocks of a run of seqs, and how many of the run are in each."""
-    for block in range(first // BLOCK, last // BLOCK + 1):
-        yield block, min(last, (block + 1) * BLOCK - 1) - max(first, block * BLOCK) + 1

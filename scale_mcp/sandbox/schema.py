@@ -10,6 +10,7 @@ AREAS = (
     "accounts",
     "clock",
     "agenda",
+    "task_counters",
     "task_store",
     "batches",
     "projects",

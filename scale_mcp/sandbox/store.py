@@ -15,7 +15,7 @@ from typing import Any
 
 Arguments = Sequence[Any] | Mapping[str, Any]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class StoreError(Exception):
@@ -47,12 +47,14 @@ class Store:
         connection.row_factory = sqlite3.Row
         if self.path != ":memory:":
             connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA journal_size_limit = {64 * 2**20}")  # a large seed leaves no large log behind
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("PRAGMA cache_size = -65536")
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version > SCHEMA_VERSION:
-            raise StoreError(f"The sandbox's database {self.path!r} was written by a newer version of scale-mcp.")
+        if version not in (0, SCHEMA_VERSION):
+            age = "a newer" if version > SCHEMA_VERSION else "an older"
+            raise StoreError(f"The sandbox's database {self.path!r} was written by {age} version of scale-mcp.")
         for script in schema:
             connection.executescript(script)
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

@@ -2,23 +2,24 @@
 
 Every page is read from an index that already has the order wanted. An index per property ends in ``status, seq``, so
 that one status is one ordered range of it, and all statuses are a merge of four ranges (``UNION ALL … ORDER BY``, which
-SQLite merges without sorting).
+SQLite merges without sorting). Filters that no index has all of are narrowed down to the blocks (task_counters.py)
+that can hold a match.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
+from scale_mcp.sandbox import task_counters
 from scale_mcp.sandbox.store import Store
-from scale_mcp.sandbox.task_store import BLOCK
+from scale_mcp.sandbox.task_counters import WHOLE_ACCOUNT, TaskCounters
 
 STATUSES = ("pending", "completed", "canceled", "error")
-# Below so many matches a range of times is read whole and sorted; above, the newest tasks are walked and filtered.
-FEW = 20_000
+FEW = 2_000  # below so many matches a range of times is read whole and sorted
 
 Range = tuple[int | None, int | None]  # from and to, both inclusive, in milliseconds since 1970
 
@@ -40,10 +41,24 @@ class TaskQuery:
     updated: Range = (None, None)
 
     @property
-    def needs_only_counters(self) -> bool:
-        """Whether the counters know the total, creation times apart."""
-        times = (*self.completed, *self.updated)
-        return not (self.unique_ids or self.tags) and all(bound is None for bound in times)
+    def spans(self) -> dict[str, Range]:
+        """The times whose order is not that of ``seq``."""
+        return {"completed": self.completed, "updated": self.updated}
+
+    @property
+    def has_times(self) -> bool:
+        return any(span != (None, None) for span in self.spans.values())
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the total is a matter of adding up counters."""
+        return not (self.has_times or self.unique_ids or len(self.tags) > 1)
+
+    @property
+    def is_one_range(self) -> bool:
+        """Whether every row of one index range (per status) is a match."""
+        properties = (self.batch_no is not None or self.project_no is not None, self.type is not None, self.reviews)
+        return not (self.has_times or self.tags) and sum(map(bool, properties)) <= 1
 
 
 Condition = tuple[str, tuple[Any, ...]]  # SQL and its arguments
@@ -64,81 +79,147 @@ class Branch:
         return [arg for _, args in self.conditions for arg in args]
 
 
-class TaskLists:
-    def __init__(self, store: Store) -> None:
-        self._store = store
+@dataclass(frozen=True)
+class Block:
+    """Neighbouring seqs, ``first`` to ``end`` (exclusive), with at most ``tasks`` matches, or just so many."""
 
-    def page(
-        self, query: TaskQuery, limit: int, offset: int = 0, before: int | None = None
-    ) -> tuple[list[Any], int | None]:
-        """Rows of one page, newest first, and the ``seq`` after which the next page begins (None: no more)."""
-        query = self._without_idle_bounds(query)
-        if offset >= BLOCK and before is None and query.needs_only_counters:
-            before, offset = self._skip(query, offset)
-        sql, args = self.page_sql(query, limit + 1, offset, before)
-        seqs = [row["seq"] for row in self._store.query(sql, args)]
+    first: int
+    end: int
+    tasks: int
+    is_exact: bool
+
+    def below(self, seq: int) -> Block | None:
+        """The part of it below a ``seq``, if there is any."""
+        if self.end <= seq:
+            return self
+        return Block(self.first, seq, self.tasks, is_exact=False) if self.first < seq else None
+
+
+class TaskList:
+    """The tasks that match a query: pages of them, newest first, and how many there are."""
+
+    def __init__(self, store: Store, counters: TaskCounters, query: TaskQuery) -> None:
+        self._store, self._counters = store, counters
+        self._is_empty = False
+        if query.completed != (None, None):  # a time of completion is had by completed tasks only
+            self._is_empty = bool(query.statuses) and "completed" not in query.statuses
+            query = replace(query, statuses=("completed",))
+        self._query = query
+        self._low, self._high = self._seq_range() if query.created != (None, None) else (None, None)
+
+    def page(self, limit: int, offset: int = 0, before: int | None = None) -> tuple[list[Any], int | None]:
+        """Rows of one page, and the ``seq`` after which the next page begins (None: no more)."""
+        if self._is_empty:
+            return [], None
+        high = min((bound for bound in (self._high, before) if bound is not None), default=None)
+        if self._is_short or (self._query.is_one_range and offset < task_counters.BLOCK):
+            seqs = self._seqs(limit + 1, offset, self._low, high)
+        else:
+            seqs = self._seqs_by_blocks(limit + 1, offset, high)
         more = seqs[limit - 1] if len(seqs) > limit else None
         return self._rows(seqs[:limit]), more
 
-    def page_sql(self, query: TaskQuery, limit: int, offset: int, before: int | None) -> tuple[str, list[Any]]:
-        low, high = self._seq_range(query.created)
-        high = min((bound for bound in (high, before) if bound is not None), default=None)
-        sql, args = self._matches(query, low, high)
-        return f"{sql} ORDER BY seq DESC LIMIT ? OFFSET ?", [*args, limit, offset]
+    def total(self) -> int:
+        """How many tasks match, over all pages."""
+        if self._is_empty:
+            return 0
+        if self._is_short:
+            return self._count(self._low, self._high)
+        if self._low is None and self._high is None and self._query.is_counted:
+            where, args = self._counter_conditions()
+            return int(self._store.value(f"SELECT sum(tasks) FROM task_counts WHERE {where}", args) or 0)  # noqa: S608
+        total = 0
+        for run in _runs(self._blocks):
+            is_exact = run[0].is_exact
+            total += sum(block.tasks for block in run) if is_exact else self._count(run[-1].first, run[0].end)
+        return total
 
-    def _matches(self, query: TaskQuery, low: int | None, high: int | None) -> tuple[str, list[Any]]:
-        """SQL for the ``seq`` of every match from ``low`` (inclusive) to ``high`` (exclusive)."""
-        branches = self._branches(query, low, high)
-        # decisions.TAGS_MATCH: any. A task that carries two of them is in two branches; no other branches overlap.
-        union = " UNION " if query.tags else " UNION ALL "
-        return union.join(branch.sql() for branch in branches), [arg for branch in branches for arg in branch.args()]
+    def _seqs(self, limit: int, offset: int, low: int | None, high: int | None) -> list[int]:
+        sql, args = self.page_sql(limit, offset, low, high)
+        return [row["seq"] for row in self._store.query(sql, args)]
+
+    def _seqs_by_blocks(self, limit: int, offset: int, high: int | None) -> list[int]:
+        """The same from those blocks alone that can hold a match; whole blocks within the offset are passed over."""
+        blocks = self._blocks if high is None else [cut for block in self._blocks if (cut := block.below(high))]
+        found: list[int] = []
+        at = 0
+        while at < len(blocks) and len(found) < limit:
+            block = blocks[at]
+            if offset:
+                tasks = block.tasks if block.is_exact else self._count(block.first, block.end)
+                if tasks <= offset:
+                    offset, at = offset - tasks, at + 1
+                    continue
+            last = at
+            while last + 1 < len(blocks) and blocks[last + 1].end == blocks[last].first:
+                last += 1
+            found += self._seqs(limit - len(found), offset, blocks[last].first, block.end)
+            offset, at = 0, last + 1
+        return found
 
     def _rows(self, seqs: list[int]) -> list[Any]:
         marks = ", ".join("?" * len(seqs))
         rows = self._store.query(f"SELECT * FROM tasks WHERE seq IN ({marks})", seqs)  # noqa: S608
         return sorted(rows, key=lambda row: -int(row["seq"]))
 
-    def _skip(self, query: TaskQuery, offset: int) -> tuple[int | None, int]:
-        """Pass over whole blocks of tasks: where to go on, and how many are still to be passed over there."""
-        low, high = self._seq_range(query.created)
-        if low is not None or high is not None:
-            return None, offset
-        where, args = self._counter_conditions(query)
-        sql = f"SELECT block, sum(tasks) AS tasks FROM task_blocks WHERE {where} GROUP BY block ORDER BY block DESC"  # noqa: S608
-        before = None
-        for row in self._store.query(sql, args):
-            if row["tasks"] > offset:
-                break
-            before, offset = row["block"] * BLOCK, offset - row["tasks"]
-        return before, offset
+    def _count(self, low: int | None, high: int | None) -> int:
+        sql, args = self._matches(low, high)
+        return int(self._store.value(f"SELECT count(*) FROM ({sql})", args))  # noqa: S608
 
-    def total(self, query: TaskQuery) -> int:
-        """How many tasks match, over all pages."""
-        query = self._without_idle_bounds(query)
-        low, high = self._seq_range(query.created)
-        if query.needs_only_counters and low is None and high is None:
-            where, args = self._counter_conditions(query)
-            return self._sum(f"SELECT sum(tasks) FROM task_counts WHERE {where}", args)  # noqa: S608
-        first, last = -(-(low or 0) // BLOCK), (2**62 if high is None else high) // BLOCK
-        if not query.needs_only_counters or first >= last:
-            return self._count(query, low, high)
-        where, args = self._counter_conditions(query)
-        sql = f"SELECT sum(tasks) FROM task_blocks WHERE {where} AND block >= ? AND block < ?"  # noqa: S608
-        whole = self._sum(sql, [*args, first, last])
-        head = 0 if low is None else self._count(query, low, first * BLOCK)
-        tail = 0 if high is None else self._count(query, last * BLOCK, high)
-        return head + whole + tail
+    # What the counters know
 
-    def _count(self, query: TaskQuery, low: int | None, high: int | None) -> int:
-        sql, args = self._matches(query, low, high)
-        return self._sum(f"SELECT count(*) FROM ({sql})", args)  # noqa: S608
+    @cached_property
+    def _scopes(self) -> tuple[int, ...]:
+        """The scopes that hold all matches."""
+        query, place = self._query, self._query.batch_no or WHOLE_ACCOUNT
+        if not query.tags:
+            return (place,)
+        found = (self._counters.find_tag_scope(query.account_no, place, tag) for tag in query.tags)
+        return tuple(scope for scope in found if scope is not None)
 
-    def _sum(self, sql: str, args: list[Any]) -> int:
-        return int(self._store.value(sql, args) or 0)
+    @cached_property
+    def _blocks(self) -> list[Block]:
+        """The blocks that can hold a match, newest first."""
+        size = task_counters.BLOCK
+        bottom, top = self._low or 0, 2**62 if self._high is None else self._high
+        where, args = self._counter_conditions()
+        rows = self._store.query(
+            f"SELECT block, sum(tasks), min(scope) = max(scope) FROM task_blocks WHERE {where}"  # noqa: S608
+            " AND block >= ? AND block <= ? AND tasks > 0 GROUP BY block ORDER BY block DESC",
+            [*args, bottom // size, top // size],
+        )
+        times = self._times(bottom // size, top // size) if self._query.has_times else None
+        found = []
+        for no, tasks, in_one_scope in rows:
+            first, end = max(no * size, bottom), min((no + 1) * size, top)
+            in_time = True if times is None else times.get(no)
+            if first < end and in_time is not None:
+                is_exact = bool(in_one_scope) and in_time and end - first == size
+                found.append(Block(first, end, tasks, is_exact))
+        return found
 
-    @staticmethod
-    def _counter_conditions(query: TaskQuery) -> tuple[str, list[Any]]:
-        conditions: list[Condition] = [("batch_no = ? AND account_no = ?", (query.batch_no or 0, query.account_no))]
+    def _times(self, first: int, last: int) -> dict[int, bool]:
+        """Blocks with a task in the wanted span of times, and whether all their tasks are in it."""
+        found = {}
+        spans = [(name, *span) for name, span in self._query.spans.items() if span != (None, None)]
+        sql = "SELECT * FROM task_block_times WHERE account_no = ? AND block >= ? AND block <= ?"
+        for row in self._store.query(sql, (self._query.account_no, first, last)):
+            holds_any = holds_all = True
+            for name, start, end in spans:
+                low, high = row[f"{name}_min"], row[f"{name}_max"]
+                if low is None or (start is not None and high < start) or (end is not None and low > end):
+                    holds_any = False
+                elif (start is not None and low < start) or (end is not None and high > end):
+                    holds_all = False
+            if holds_any:
+                found[row["block"]] = holds_all
+        return found
+
+    def _counter_conditions(self) -> tuple[str, list[Any]]:
+        query = self._query
+        if not self._scopes:
+            return "0", []
+        conditions: list[Condition] = [*one_of("scope", self._scopes), ("account_no = ?", (query.account_no,))]
         if query.project_no is not None:
             conditions.append(("project_no = ?", (query.project_no,)))
         if query.type is not None:
@@ -147,17 +228,30 @@ class TaskLists:
         conditions += one_of("review", query.reviews)
         return " AND ".join(sql for sql, _ in conditions), [arg for _, args in conditions for arg in args]
 
-    def _branches(self, query: TaskQuery, low: int | None, high: int | None) -> list[Branch]:
+    # SQL for the rows
+
+    def page_sql(self, limit: int, offset: int, low: int | None, high: int | None) -> tuple[str, list[Any]]:
+        sql, args = self._matches(low, high)
+        return f"{sql} ORDER BY seq DESC LIMIT ? OFFSET ?", [*args, limit, offset]
+
+    def _matches(self, low: int | None, high: int | None) -> tuple[str, list[Any]]:
+        """SQL for the ``seq`` of every match from ``low`` (inclusive) to ``high`` (exclusive)."""
+        branches = self._branches(low, high)
+        # decisions.TAGS_MATCH: any. A task that carries two of them is in two branches; no other branches overlap.
+        union = " UNION " if len(self._query.tags) > 1 else " UNION ALL "
+        return union.join(branch.sql() for branch in branches), [arg for branch in branches for arg in branch.args()]
+
+    def _branches(self, low: int | None, high: int | None) -> list[Branch]:
         """The ranges to merge: one per value of the property that the chosen index has just before ``seq``."""
+        query = self._query
         statuses: list[list[Condition]] = [[("t.status = ?", (status,))] for status in query.statuses or STATUSES]
         index, split = "tasks_by_status", statuses
         if query.unique_ids:
-            marks = ", ".join("?" * len(query.unique_ids))
-            index, split = "tasks_by_unique_id", [[(f"t.unique_id IN ({marks})", query.unique_ids)]]
-        elif (sparse := self._sparse_time_index(query)) is not None:
-            index, split = sparse, [[]]
+            index, split = "tasks_by_unique_id", [one_of("t.unique_id", query.unique_ids)]
+        elif self._sparse_index is not None:
+            index, split = self._sparse_index, [[]]
         elif query.tags:
-            return [self._tag_branch(query, tag, low, high) for tag in query.tags]
+            return [self._tag_branch(tag, low, high) for tag in query.tags]
         elif query.reviews:
             index = "tasks_by_review"
             split = [[("t.review = ? AND t.review <> ''", (review,))] for review in query.reviews]
@@ -167,30 +261,32 @@ class TaskLists:
             index = "tasks_by_project"
         elif query.type is not None:
             index = "tasks_by_type"
-        conditions = self._conditions(query, index)
+        conditions = self._conditions(index)
         if split is not statuses:
-            conditions = [*conditions, *one_of("t.status", query.statuses)]
+            conditions += one_of("t.status", query.statuses)
         if index != "tasks_by_review":
-            conditions = [*conditions, *one_of("t.review", query.reviews)]
+            conditions += one_of("t.review", query.reviews)
+        if query.tags:
+            marks = ", ".join("?" * len(query.tags))
+            sql = f"EXISTS (SELECT 1 FROM task_tags WHERE account_no = ? AND tag IN ({marks}) AND seq = t.seq)"  # noqa: S608
+            conditions.append((sql, (query.account_no, *query.tags)))
         conditions += between("t.seq", low, high)
         return [Branch(f"tasks t INDEXED BY {index}", [*conditions, *part]) for part in split]
 
-    def _tag_branch(self, query: TaskQuery, tag: str, low: int | None, high: int | None) -> Branch:
-        return Branch(
-            "task_tags g CROSS JOIN tasks t ON t.seq = g.seq",
-            [
-                ("g.account_no = ? AND g.tag = ?", (query.account_no, tag)),
-                *self._conditions(query),
-                *one_of("t.status", query.statuses),
-                *one_of("t.review", query.reviews),
-                *between("g.seq", low, high),
-            ],
-            seq="g.seq",
-        )
+    def _tag_branch(self, tag: str, low: int | None, high: int | None) -> Branch:
+        query = self._query
+        conditions = [
+            ("g.account_no = ? AND g.tag = ?", (query.account_no, tag)),
+            *self._conditions(),
+            *one_of("t.status", query.statuses),
+            *one_of("t.review", query.reviews),
+            *between("g.seq", low, high),
+        ]
+        return Branch("task_tags g CROSS JOIN tasks t ON t.seq = g.seq", conditions, seq="g.seq")
 
-    @staticmethod
-    def _conditions(query: TaskQuery, index: str = "") -> list[Condition]:
+    def _conditions(self, index: str = "") -> list[Condition]:
         """What every branch asks of a task, but for status, review, tag and ``seq``."""
+        query = self._query
         found: list[Condition] = []
         if index != "tasks_by_batch":  # a batch implies its account, and its index does without
             found.append(("t.account_no = ?", (query.account_no,)))
@@ -200,57 +296,47 @@ class TaskLists:
             found.append(("t.project_no = ?", (query.project_no,)))
         if query.type is not None:
             found.append(("t.type = ?", (query.type,)))
-        for name, (start, end) in (("completed_ms", query.completed), ("updated_ms", query.updated)):
+        for name, (start, end) in query.spans.items():
             if start is not None:
-                found.append((f"t.{name} >= ?", (start,)))
+                found.append((f"t.{name}_ms >= ?", (start,)))
             if end is not None:
-                found.append((f"t.{name} <= ?", (end,)))
+                found.append((f"t.{name}_ms <= ?", (end,)))
         return found
 
-    def _sparse_time_index(self, query: TaskQuery) -> str | None:
+    # Few matches
+
+    @property
+    def _is_short(self) -> bool:
+        return bool(self._query.unique_ids) or self._sparse_index is not None
+
+    @cached_property
+    def _sparse_index(self) -> str | None:
         """The index of a time range that holds few tasks, if one of those asked for does."""
-        for index, name, (start, end) in (
-            ("tasks_by_completion", "completed_ms", query.completed),
-            ("tasks_by_update", "updated_ms", query.updated),
-        ):
+        for name, (start, end) in self._query.spans.items():
             if start is None and end is None:
                 continue
             sql = (
-                f"SELECT count(*) FROM (SELECT 1 FROM tasks INDEXED BY {index} WHERE account_no = ?"  # noqa: S608
-                f" AND {name} >= ? AND {name} <= ? LIMIT {FEW})"
+                f"SELECT count(*) FROM (SELECT 1 FROM tasks INDEXED BY tasks_by_{name} WHERE account_no = ?"  # noqa: S608
+                f" AND {name}_ms >= ? AND {name}_ms <= ? LIMIT {FEW})"
             )
-            if self._store.value(sql, (query.account_no, start or 0, end if end is not None else 2**62)) < FEW:
-                return index
+            if self._store.value(sql, (self._query.account_no, start or 0, 2**62 if end is None else end)) < FEW:
+                return f"tasks_by_{name}"
         return None
 
-    def _without_idle_bounds(self, query: TaskQuery) -> TaskQuery:
-        """Drop bounds on the last change that exclude no task of the account ("since the beginning of time")."""
-        start, end = query.updated
-        sql = "SELECT 1 FROM tasks INDEXED BY tasks_by_update WHERE account_no = ? AND updated_ms {} ? LIMIT 1"
-        if start is not None and self._store.one(sql.format("<"), (query.account_no, start)) is None:
-            start = None
-        if end is not None and self._store.one(sql.format(">"), (query.account_no, end)) is None:
-            end = None
-        return replace(query, updated=(start, end))
+    # Creation times
 
-    def _seq_range(self, created: Range) -> tuple[int | None, int | None]:
+    def _seq_range(self) -> Range:
         """Creation times as bounds of ``seq`` (from, inclusive; to, exclusive), None where a bound excludes nothing."""
-        start, end = created
-        if start is None and end is None:
-            return None, None
-        low = None if start is None else self._first_seq(start)
-        high = None if end is None else self._first_seq(end + 1)
+        start, end = self._query.created
         newest = self._store.value("SELECT seq FROM tasks ORDER BY seq DESC LIMIT 1") or 0
         oldest = self._store.value("SELECT seq FROM tasks ORDER BY seq LIMIT 1") or 0
-        if low is not None and low <= oldest:
-            low = None
-        if high is not None and high > newest:
-            high = None
-        return low, high
+        low = None if start is None else self._first_seq(start, newest)
+        high = None if end is None else self._first_seq(end + 1, newest)
+        return None if low is None or low <= oldest else low, None if high is None or high > newest else high
 
-    def _first_seq(self, created_ms: int) -> int:
+    def _first_seq(self, created_ms: int, newest: int) -> int:
         """The first task created at or after a moment, by halving: creation times rise with ``seq``."""
-        low, high = 0, (self._store.value("SELECT seq FROM tasks ORDER BY seq DESC LIMIT 1") or 0) + 1
+        low, high = 0, newest + 1
         while low < high:
             middle = (low + high) // 2
             row = self._store.one("SELECT seq, created_ms FROM tasks WHERE seq >= ? ORDER BY seq LIMIT 1", (middle,))
@@ -261,7 +347,19 @@ class TaskLists:
         return low
 
 
-def one_of(column: str, values: tuple[str, ...]) -> list[Condition]:
+def _runs(blocks: list[Block]) -> Iterator[list[Block]]:
+    """Blocks that can be counted in one go: neighbours of which the counters know as much."""
+    run = blocks[:1]
+    for newer, older in pairwise(blocks):
+        if newer.is_exact != older.is_exact or older.end != newer.first:
+            yield run
+            run = []
+        run.append(older)
+    if run:
+        yield run
+
+
+def one_of(column: str, values: tuple[Any, ...]) -> list[Condition]:
     """The condition that a column has one of the values; none at all for no values."""
     return [(f"{column} IN ({', '.join('?' * len(values))})", values)] if values else []
 
@@ -270,19 +368,3 @@ def between(seq: str, low: int | None, high: int | None) -> list[Condition]:
     """The condition that ``seq`` is at least ``low`` and below ``high``, each as far as given."""
     lower: list[Condition] = [] if low is None else [(f"{seq} >= ?", (low,))]
     return lower if high is None else [*lower, (f"{seq} < ?", (high,))]
-
-
-def token_after(seq: int, total: int | None) -> str:
-    """An opaque ``next_token``. A total that is costly to find out travels along."""
-    return base64.urlsafe_b64encode(json.dumps([seq, total]).encode()).decode().rstrip("=")
-
-
-def read_token(token: str) -> tuple[int, int | None]:
-    """The position and total of a ``next_token``; ValueError when it is not one of ours."""
-    try:
-        seq, total = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-    except (binascii.Error, UnicodeError, TypeError, RecursionError) as error:
-        raise ValueError(str(error)) from None
-    if type(seq) is not int or not 0 <= seq < 2**62 or not (total is None or type(total) is int):
-        raise ValueError("not a token")
-    return seq, total

@@ -1,17 +1,18 @@
 """Tasks in the database: one row each, with the columns that lists need beside the object as Scale shows it.
 
-Counts are kept as tasks change, so that totals, batch counts and batch completion never count rows. ``seq`` is the
-order of creation, over all accounts; the clock never runs backwards, so it is also the order of ``created_at``.
+``seq`` is the order of creation, over all accounts; the clock never runs backwards, so it is also the order of
+``created_at``.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from scale_mcp.sandbox.clock import from_iso
 from scale_mcp.sandbox.store import Store, dumps
+from scale_mcp.sandbox.task_counters import BLOCK, Facts, Home, TaskCounters
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS tasks (
@@ -36,8 +37,8 @@ CREATE INDEX IF NOT EXISTS tasks_by_type ON tasks (account_no, type, status, seq
 CREATE INDEX IF NOT EXISTS tasks_by_project ON tasks (account_no, project_no, status, seq);
 CREATE INDEX IF NOT EXISTS tasks_by_batch ON tasks (batch_no, status, seq);
 CREATE INDEX IF NOT EXISTS tasks_by_review ON tasks (account_no, review, seq) WHERE review <> '';
-CREATE INDEX IF NOT EXISTS tasks_by_completion ON tasks (account_no, completed_ms, seq) WHERE completed_ms IS NOT NULL;
-CREATE INDEX IF NOT EXISTS tasks_by_update ON tasks (account_no, updated_ms, seq);
+CREATE INDEX IF NOT EXISTS tasks_by_completed ON tasks (account_no, completed_ms, seq) WHERE completed_ms IS NOT NULL;
+CREATE INDEX IF NOT EXISTS tasks_by_updated ON tasks (account_no, updated_ms, seq);
 CREATE INDEX IF NOT EXISTS tasks_waiting ON tasks (account_no, queue_rank, seq) WHERE queue_rank IS NOT NULL;
 CREATE UNIQUE INDEX IF NOT EXISTS tasks_by_unique_id ON tasks (account_no, unique_id) WHERE unique_id IS NOT NULL;
 CREATE TABLE IF NOT EXISTS task_tags (
@@ -45,27 +46,6 @@ CREATE TABLE IF NOT EXISTS task_tags (
     tag TEXT NOT NULL,
     seq INTEGER NOT NULL,
     PRIMARY KEY (account_no, tag, seq)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS task_counts (   -- rows with batch_no 0 count all tasks, in batches or not
-    account_no INTEGER NOT NULL,
-    batch_no INTEGER NOT NULL,
-    project_no INTEGER NOT NULL,
-    type TEXT NOT NULL,
-    status TEXT NOT NULL,
-    review TEXT NOT NULL,
-    tasks INTEGER NOT NULL,
-    PRIMARY KEY (batch_no, account_no, project_no, type, status, review)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS task_blocks (   -- the same for each run of BLOCK neighbouring seqs, to skip and add up by
-    account_no INTEGER NOT NULL,
-    batch_no INTEGER NOT NULL,
-    block INTEGER NOT NULL,         -- seq / BLOCK
-    project_no INTEGER NOT NULL,
-    type TEXT NOT NULL,
-    status TEXT NOT NULL,
-    review TEXT NOT NULL,
-    tasks INTEGER NOT NULL,
-    PRIMARY KEY (batch_no, account_no, block, project_no, type, status, review)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS idempotency_keys (
     account_no INTEGER NOT NULL,
@@ -83,8 +63,6 @@ CREATE TABLE IF NOT EXISTS response_files (
 );
 """
 
-BLOCK = 8192
-
 # Stands for "scheme://host/v1" in stored objects, because one database may be served at many addresses.
 BASE = "http://base.sandbox.invalid/v1"
 
@@ -100,7 +78,7 @@ class TaskRecord:
     ordinal: int
     document: dict[str, Any]
     queue_rank: int | None = None
-    stored: dict[str, Any] = field(default_factory=dict)  # what the counters and tags in the database stand for
+    stored: Facts | None = None  # what the counters and tags in the database stand for; None: not stored yet
 
     @property
     def task_id(self) -> str:
@@ -110,18 +88,16 @@ class TaskRecord:
     def status(self) -> str:
         return str(self.document["status"])
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Facts:
         """What is kept beside the row and must follow its changes."""
-        return {
-            "status": self.document["status"],
-            "review": self.document.get("customer_review_status", ""),
-            "tags": tuple(self.document.get("tags") or ()),
-        }
+        document = self.document
+        return Facts(document["status"], document.get("customer_review_status", ""), tuple(document.get("tags") or ()))
 
 
 class TaskStore:
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.counters = TaskCounters(store)
 
     def find(self, account_no: int, task_id: str) -> TaskRecord | None:
         row = self._store.one("SELECT * FROM tasks WHERE task_id = ? AND account_no = ?", (task_id, account_no))
@@ -145,13 +121,13 @@ class TaskStore:
         cursor = self._store.execute(f"INSERT INTO tasks ({names}) VALUES ({marks})", tuple(columns.values()))  # noqa: S608
         assert cursor.lastrowid is not None
         record.seq = cursor.lastrowid
-        self._follow(record)
+        self._follow(record, columns)
 
     def save(self, record: TaskRecord) -> None:
         columns = self._columns(record)
         names = ", ".join(f"{name} = ?" for name in columns)
         self._store.execute(f"UPDATE tasks SET {names} WHERE seq = ?", (*columns.values(), record.seq))  # noqa: S608
-        self._follow(record)
+        self._follow(record, columns)
 
     @staticmethod
     def _columns(record: TaskRecord) -> dict[str, Any]:
@@ -174,54 +150,22 @@ class TaskStore:
             "document": dumps(document),
         }
 
-    def _follow(self, record: TaskRecord) -> None:
+    def _follow(self, record: TaskRecord, columns: dict[str, Any]) -> None:
         """Bring counters and tags in step with the row."""
         before, after = record.stored, record.facts()
         record.stored = after
-        if (before.get("status"), before.get("review")) != (after["status"], after["review"]):
-            if before:
-                self._count(record, before, -1)
-            self._count(record, after, 1)
-        gone, new = set(before.get("tags", ())) - set(after["tags"]), set(after["tags"]) - set(before.get("tags", ()))
-        for tag in gone:
-            self._store.execute(
-                "DELETE FROM task_tags WHERE account_no = ? AND tag = ? AND seq = ?",
-                (record.account_no, tag, record.seq),
-            )
-        for tag in new:
-            self._store.execute("INSERT INTO task_tags VALUES (?, ?, ?)", (record.account_no, tag, record.seq))
-
-    def _count(self, record: TaskRecord, facts: dict[str, Any], change: int) -> None:
-        for batch_no in {0, record.batch_no}:
-            of_what = (record.account_no, batch_no, record.project_no, record.document["type"])
-            self.count(*of_what, facts, record.seq // BLOCK, change)
-
-    def count(
-        self,
-        account_no: int,
-        batch_no: int,
-        project_no: int,
-        task_type: str,
-        facts: dict[str, Any],
-        block: int,
-        change: int,
-    ) -> None:
-        """Add to the counters of tasks with these properties."""
-        values = (account_no, batch_no, project_no, task_type, facts["status"], facts["review"], change)
-        self._store.execute(
-            "INSERT INTO task_counts (account_no, batch_no, project_no, type, status, review, tasks)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (batch_no, account_no, project_no, type, status, review)"
-            " DO UPDATE SET tasks = tasks + excluded.tasks",
-            values,
-        )
-        self._store.execute(
-            "INSERT INTO task_blocks (account_no, batch_no, project_no, type, status, review, tasks, block)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (batch_no, account_no, block, project_no, type, status, review)"
-            " DO UPDATE SET tasks = tasks + excluded.tasks",
-            (*values, block),
-        )
+        counters, account_no, seq = self.counters, record.account_no, record.seq
+        counters.note_times(account_no, seq // BLOCK, columns["updated_ms"], columns["completed_ms"])
+        if before == after:
+            return
+        home = Home(account_no, record.project_no, record.batch_no, record.document["type"])
+        counters.follow(home, seq, before, after)
+        had, has = set(before.tags if before else ()), set(after.tags)
+        for tag in had - has:
+            sql = "DELETE FROM task_tags WHERE account_no = ? AND tag = ? AND seq = ?"
+            self._store.execute(sql, (account_no, tag, seq))
+        for tag in has - had:
+            self._store.execute("INSERT INTO task_tags VALUES (?, ?, ?)", (account_no, tag, seq))
 
     def remember_key(self, account_no: int, key: str, task_id: str) -> None:
         self._store.execute("INSERT INTO idempotency_keys VALUES (?, ?, ?)", (account_no, key, task_id))

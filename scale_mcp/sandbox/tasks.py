@@ -9,7 +9,7 @@ from scale_mcp.sandbox.accounts import Account
 from scale_mcp.sandbox.batches import Batch
 from scale_mcp.sandbox.http import ApiError
 from scale_mcp.sandbox.projects import Project
-from scale_mcp.sandbox.task_lists import TaskLists
+from scale_mcp.sandbox.task_lists import TaskList, TaskQuery
 from scale_mcp.sandbox.task_store import TaskRecord, TaskStore
 from scale_mcp.sandbox.task_types import TASK_TYPES, TaskType
 
@@ -29,7 +29,6 @@ class Tasks:
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
         self.store = TaskStore(sandbox.store)
-        self.lists = TaskLists(sandbox.store)
 
     def get(self, account: Account, task_id: str) -> TaskRecord:
         """The account's task, or 404; ids that are no ids are simply unknown."""
@@ -37,6 +36,10 @@ class Tasks:
         if record is None:
             raise ApiError(404, "Task with that ID not found.")
         return record
+
+    def select(self, query: TaskQuery) -> TaskList:
+        """The tasks that match a query."""
+        return TaskList(self._sandbox.store, self.store.counters, query)
 
     def save(self, record: TaskRecord) -> TaskRecord:
         """Keep a change made now (a test task says that it was done 50 ms later than it was)."""

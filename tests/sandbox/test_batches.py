@@ -195,9 +195,9 @@ async def test_details_are_counts_of_every_status(cars: httpx2.AsyncClient) -> N
 
 async def test_the_counts_of_a_batch_come_from_counters(sandbox: Sandbox) -> None:
     (line, *_) = sandbox.store.plan(
-        "SELECT status, sum(tasks) AS tasks FROM task_counts WHERE batch_no = ? GROUP BY status", (1,)
+        "SELECT status, sum(tasks) AS tasks FROM task_counts WHERE scope = ? GROUP BY status", (1,)
     )
-    assert line.startswith("SEARCH task_counts USING PRIMARY KEY (batch_no=?"), line
+    assert line.startswith("SEARCH task_counts USING PRIMARY KEY (scope=?"), line
 
 
 @pytest.mark.parametrize("where", ["", " AND b.project_no = ?", " AND b.status IN (?)"])

@@ -11,7 +11,7 @@ import pytest
 
 from scale_mcp.sandbox import Sandbox, task_store
 from scale_mcp.sandbox.accounts import account_for
-from scale_mcp.sandbox.task_lists import TaskLists, TaskQuery
+from scale_mcp.sandbox.task_lists import TaskQuery
 from tests.sandbox.calls import batch, listed, ok, project, refused, task
 from tests.sandbox.conftest import Connect
 
@@ -183,7 +183,7 @@ async def test_totals_and_pages_agree_with_a_plain_count(sandbox: Sandbox, teste
 async def test_deep_offsets_and_times_are_found_by_blocks(
     sandbox: Sandbox, tester: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("task_store", "task_lists", "bulk"):
+    for module in ("task_counters", "task_store"):
         monkeypatch.setattr(f"scale_mcp.sandbox.{module}.BLOCK", 8)
     account = account_for("test_lists")
     assert account is not None
@@ -209,6 +209,75 @@ async def test_deep_offsets_and_times_are_found_by_blocks(
         assert (await ok(tester.get("/tasks", params={**times, "status": "pending"})))["total"] == 0
 
 
+async def test_any_filters_together_agree_with_a_look_at_every_task(
+    sandbox: Sandbox, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tags, times, ids and names in random company, with few tasks to a block and few to a short range."""
+    for module in ("task_counters", "task_store"):
+        monkeypatch.setattr(f"scale_mcp.sandbox.{module}.BLOCK", 8)
+    monkeypatch.setattr("scale_mcp.sandbox.task_lists.FEW", 6)
+    dice, client = random.Random(3), connect("live_lists")
+    await project(client)
+    await batch(client)
+    moments: list[str] = []
+    for number in range(70):
+        made = await task(
+            client,
+            batch=dice.choice([None, "first"]),
+            project=dice.choice([None, "cars"]),
+            tags=dice.choice([None, ["a"], ["b"], ["a", "b"], ["c"]]) if number > 30 else ["a"],
+            unique_id=str(number) if number % 3 else None,
+        )
+        if dice.random() < 0.1:
+            await client.post(f"/task/{made['task_id']}/cancel")
+        await sandbox.advance(dice.choice([0, 1, 20, 90]))
+        moments.append(sandbox.clock.iso())
+    everything = (await ok(client.get("/tasks")))["docs"]
+    for each in dice.sample(everything, 12):
+        await client.post(f"/task/{each['task_id']}/setMetadata", json={"touched": True})
+        await client.put(f"/task/{each['task_id']}/tags", json=["c"])
+    everything = (await ok(client.get("/tasks")))["docs"]
+    assert {each["status"] for each in everything} == {"pending", "completed", "canceled"}
+    times = {"start_time": "created_at", "completed_after": "completed_at", "updated_after": "updated_at"}
+    times |= {"end_time": "created_at", "completed_before": "completed_at", "updated_before": "updated_at"}
+    for _ in range(300):
+        query: dict[str, Any] = {name: dice.choice(moments) for name in times if dice.random() < 0.2}
+        for name, values in (
+            ("tags", [["a"], ["b"], ["c", "b"], ["a", "b", "none"]]),
+            ("status", ["pending", "completed", "completed,canceled"]),
+            ("batch", ["first"]),
+            ("project", ["cars"]),
+            ("unique_id", [["1", "4", "50"]]),
+        ):
+            if dice.random() < 0.35:
+                query[name] = dice.choice(values)
+
+        def matches(each: dict[str, Any], query: dict[str, Any] = query) -> bool:
+            for name, wanted in query.items():
+                if name in times:
+                    at = each.get(times[name])
+                    fits = at is not None and (at >= wanted if name in (*times,)[:3] else at <= wanted)
+                elif name == "tags":
+                    fits = bool(set(each.get("tags", ())) & set(wanted))
+                elif name == "status":
+                    fits = each["status"] in wanted.split(",")
+                else:
+                    fits = each.get(name) in wanted if name == "unique_id" else each.get(name) == wanted
+                if not fits:
+                    return False
+            return True
+
+        expected = [each["task_id"] for each in everything if matches(each)]
+        offset, limit = dice.randrange(0, 30), dice.randrange(1, 30)
+        page = await ok(client.get("/tasks", params={**query, "offset": offset, "limit": limit}))
+        found = [each["task_id"] for each in page["docs"]]
+        assert (found, page["total"]) == (expected[offset : offset + limit], len(expected)), query
+        if page["has_more"]:
+            rest = await ok(client.get("/tasks", params={**query, "next_token": page["next_token"]}))
+            assert [each["task_id"] for each in rest["docs"]] == expected[offset + limit :], query
+            assert rest["total"] == len(expected)
+
+
 QUERIES = {
     "all": TaskQuery(1),
     "status": TaskQuery(1, statuses=("error",)),
@@ -229,8 +298,7 @@ QUERIES = {
 async def test_a_page_is_read_in_the_order_of_an_index_without_scan_or_sort(
     sandbox: Sandbox, name: str, before: int | None
 ) -> None:
-    lists = sandbox.tasks.lists
-    plan = sandbox.store.plan(*lists.page_sql(QUERIES[name], 100, 0, before))
+    plan = sandbox.store.plan(*sandbox.tasks.select(QUERIES[name]).page_sql(100, 0, None, before))
     assert not [line for line in plan if "SCAN" in line or "TEMP B-TREE" in line], plan
     ranges = [line for line in plan if line.startswith("SEARCH") and "rowid=?" not in line]
     assert ranges
@@ -242,12 +310,12 @@ async def test_a_page_is_read_in_the_order_of_an_index_without_scan_or_sort(
     ("query", "index"),
     [
         (TaskQuery(1, unique_ids=("a", "b")), "tasks_by_unique_id (account_no=? AND unique_id=?"),
-        (TaskQuery(1, updated=(5, None)), "tasks_by_update (account_no=? AND updated_ms>?"),
-        (TaskQuery(1, completed=(5, 9)), "tasks_by_completion (account_no=? AND completed_ms>? AND completed_ms<?"),
+        (TaskQuery(1, updated=(5, None)), "tasks_by_updated (account_no=? AND updated_ms>?"),
+        (TaskQuery(1, completed=(5, 9)), "tasks_by_completed (account_no=? AND completed_ms>? AND completed_ms<?"),
     ],
 )
 async def test_few_matches_are_found_by_their_own_index(sandbox: Sandbox, query: TaskQuery, index: str) -> None:
-    plan = sandbox.store.plan(*sandbox.tasks.lists.page_sql(query, 100, 0, None))
+    plan = sandbox.store.plan(*sandbox.tasks.select(query).page_sql(100, 0, None, None))
     assert not [line for line in plan if "SCAN" in line], plan
     assert any(index in line for line in plan), plan
 
@@ -267,7 +335,7 @@ async def test_a_total_adds_counters_up_and_counts_no_tasks(
         return query_of_one(sql, args)
 
     monkeypatch.setattr(sandbox.store, "one", one)
-    TaskLists(sandbox.store).total(query)
+    sandbox.tasks.select(query).total()
     counting = [sql for sql in seen if "count(*)" in sql.lower() or "sum(" in sql]
     assert all("FROM task_counts" in sql or "FROM task_blocks" in sql for sql in counting) or query.created != (
         None,

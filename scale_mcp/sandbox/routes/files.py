@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from scale_mcp.sandbox import decisions, uploads
-from scale_mcp.sandbox.cursors import position_of, token_after
+from scale_mcp.sandbox.cursors import read_token, token_after
 from scale_mcp.sandbox.http import ApiError, Reply, Request, Route
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1", "sandbox.localhost"}
@@ -117,7 +117,7 @@ def list_files(request: Request) -> Reply:
     if not project:
         raise ApiError(400, 'Parameter is invalid, reason: "project" is required')
     limit = request.integer("limit", 100, 1, 100)
-    after = position_of(request.one("cursor") or request.one("next_token"))
+    after, _ = read_token(request.one("cursor") or request.one("next_token"))
     # Only fixed fragments are put together here; every value is an argument.
     where, args = "account_id = ? AND project = ?", [request.account.id, project]
     wanted = request.one("metadata")

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from scale_mcp.sandbox import decisions, ids, quality
-from scale_mcp.sandbox.cursors import position_of, token_after
+from scale_mcp.sandbox.cursors import read_token, token_after
 from scale_mcp.sandbox.http import ApiError, Reply, Request, Route
 from scale_mcp.sandbox.params import invalid, required
 from scale_mcp.sandbox.store import dumps
@@ -127,7 +127,7 @@ def list_attempts(request: Request) -> Reply:
     if not task_ids and not emails:
         raise ApiError(400, 'Please include a "quality_task_ids" or a "labeler_emails" parameter.')
     limit = request.integer("limit", 100, 1, 100)
-    after = position_of(request.one("next_token"))
+    after, _ = read_token(request.one("next_token"))
     rows, total = request.sandbox.quality.attempts(request.account, task_ids, emails, limit=limit, after=after)
     answer: dict[str, Any] = {
         "docs": [_describe(request, row) for row in rows[:limit]],

@@ -8,8 +8,9 @@ from typing import Any
 
 from scale_mcp.sandbox import decisions, params
 from scale_mcp.sandbox.clock import from_iso
+from scale_mcp.sandbox.cursors import read_token, token_after
 from scale_mcp.sandbox.http import ApiError, Reply, Request, Route
-from scale_mcp.sandbox.task_lists import STATUSES, Range, TaskQuery, read_token, token_after
+from scale_mcp.sandbox.task_lists import STATUSES, Range, TaskQuery
 from scale_mcp.sandbox.task_store import TaskRecord, at_base, record_of
 
 REVIEWS = ("pending", "fixed", "accepted", "rejected", "commented")
@@ -113,21 +114,14 @@ def listed(request: Request) -> Reply:
     """``GET /tasks``: newest first, in pages by ``next_token`` or ``offset``."""
     limit = request.integer("limit", MAX_LIMIT, 1, MAX_LIMIT)
     offset = request.integer("offset", 0, 0, MAX_OFFSET)
-    lists = request.sandbox.tasks.lists
     query = task_query(request)
-    token = request.one("next_token")
-    before, total = None, None
-    if token:
-        try:
-            before, total = read_token(token)
-        except ValueError:
-            raise params.invalid('"next_token" is not a token of this list') from None
+    before, total = read_token(request.one("next_token"))
+    if before is not None:
         offset = 0
-    rows, more = ([], None) if query is None else lists.page(query, limit, offset, before)
-    if query is None:
-        total = 0
-    elif total is None or query.needs_only_counters:
-        total = lists.total(query)
+    found = None if query is None else request.sandbox.tasks.select(query)
+    rows, more = ([], None) if found is None else found.page(limit, offset, before)
+    if total is None:
+        total = 0 if found is None else found.total()
     envelope: dict[str, Any] = {
         "docs": [_listed_task(request, record_of(row)) for row in rows],
         "total": total,
@@ -136,7 +130,7 @@ def listed(request: Request) -> Reply:
         "has_more": more is not None,
     }
     if more is not None:
-        envelope["next_token"] = token_after(more, total)
+        envelope["next_token"] = token_after(more, None if query is None or query.is_counted else total)
     return Reply(envelope)
 
 
