@@ -72,6 +72,15 @@ def refuse(text: str) -> PydanticCustomError:
     return PydanticCustomError(CURE, "{text}", {"text": text})
 
 
+def refuse_repeats(names: Iterable[str], rule: str) -> None:
+    """Raise the error of a validator when a name comes twice; ``rule`` says what holds instead."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise refuse(f'names "{name[:80]}" more than once; {rule}')
+        seen.add(name)
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """The known name that was probably meant by ``name``."""
     names = list(known)

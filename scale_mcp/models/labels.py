@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, WithJsonSchema
 
-from scale_mcp.models.checks import Checked, refuse
+from scale_mcp.models.checks import Checked, refuse_repeats
 from scale_mcp.models.field_types import Text
 
 # Tags of the two forms. They appear in the location of an error and are dropped from what the caller reads.
@@ -68,11 +68,7 @@ def choices_of(labels: Any) -> Iterator[str]:
 
 
 def _each_once(labels: list[Any]) -> list[Any]:
-    seen: set[str] = set()
-    for choice in choices_of(labels):
-        if choice in seen:
-            raise refuse(f'names "{choice[:80]}" more than once; labels must be unique, nested ones too')
-        seen.add(choice)
+    refuse_repeats(choices_of(labels), "labels must be unique, nested ones too")
     return labels
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
-from scale_mcp.models.checks import Checked, Problem, lowest_first, refuse
+from scale_mcp.models.checks import Checked, Problem, lowest_first, refuse_repeats
 from scale_mcp.models.field_types import Text, url_problem
 from scale_mcp.models.labels import OBJECT_FORM, TEXT_FORM, TEXT_OR_OBJECT, form_of_label
 from scale_mcp.models.wording import CURE
@@ -67,11 +67,7 @@ def entity_names(labels: Any) -> Iterator[str]:
 
 
 def _named_once(labels: list[Any]) -> list[Any]:
-    seen: set[str] = set()
-    for name in entity_names(labels):
-        if name in seen:
-            raise refuse(f'names "{name[:80]}" more than once; label names must be unique, nested ones too')
-        seen.add(name)
+    refuse_repeats(entity_names(labels), "label names must be unique, nested ones too")
     return labels
 
 
@@ -154,11 +150,7 @@ def _field_ids(fields: list[CollectionField]) -> Iterator[str]:
 
 
 def _ids_once(fields: list[CollectionField]) -> list[CollectionField]:
-    seen: set[str] = set()
-    for field_id in _field_ids(fields):
-        if field_id in seen:
-            raise refuse(f'uses the field_id "{field_id[:80]}" more than once; each must be unique')
-        seen.add(field_id)
+    refuse_repeats(_field_ids(fields), "each field_id must be unique")
     return fields
 
 

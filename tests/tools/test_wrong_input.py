@@ -364,7 +364,9 @@ def tables() -> Iterator[Wrong]:
     yield Wrong(texts, field(titel="x"), ("did you mean `title`?",))
     yield Wrong(texts, field(type="field_set", fields=[]), ("must hold at least two fields",))
     yield Wrong(texts, field(min_choices=3, max_choices=1), ("must be at least `min_choices` (3)",))
-    yield Wrong(texts, {**TEXTS, "fields": TEXTS["fields"] * 2}, ('uses the field_id "a" more than once',))
+    yield Wrong(
+        texts, {**TEXTS, "fields": TEXTS["fields"] * 2}, ('names "a" more than once; each field_id must be unique',)
+    )
 
     document = "create_document_transcription_task"
     yield Wrong(document, {}, ("`attachment` is missing; give `attachment` or `attachments`", "`features` is missing"))
