@@ -157,9 +157,10 @@ def error_for_status(
     if kind is None:
         kind = InvalidRequest if 400 <= status < 500 else ServerError if status >= 500 else UnexpectedAnswer
     quote = one_line(text, MAX_QUOTE) if text else None
+    stop = "" if quote and quote.endswith((".", "!", "?", "…")) else "."
     wait = f"Wait {retry_after:.0f} s, then try again." if retry_after and kind in (RateLimited, ServerError) else None
     return kind(
-        f'Scale answered {status}: "{quote}"' if quote else f"Scale answered {status} without a message.",
+        f'Scale answered {status}: "{quote}"{stop}' if quote else f"Scale answered {status} without a message.",
         status=status,
         scale_message=quote,
         retryable=is_transient(status),

@@ -1,8 +1,9 @@
 """What a call answers: bounded, cleaned, and marked as data.
 
 A success carries ``structuredContent`` after the tool's output schema and a short text. The text stands between two
-marks that hold a token made for this one result: whatever a labeller or customer typed cannot close them. A failure
-is a result with ``isError``; its text tells the agent what happened and what to do, its ``_meta`` tells a program.
+marks that hold a token made for this one result: whatever a labeller or customer typed cannot close them. The next
+step, where a tool names one, is in our own words and follows them. A failure is a result with ``isError``; its text
+tells the agent what happened and what to do, its ``_meta`` tells a program.
 """
 
 from __future__ import annotations
@@ -38,7 +39,10 @@ def success(output: ToolOutput, limit: int) -> t.CallToolResult:
     if shortened:
         text = f"{text}\n{SHORTENED_NOTE}"
         meta[SHORTENED_META] = True
-    return t.CallToolResult(content=[_text(fence(text))], structured_content=structure, _meta=meta)
+    content = [_text(fence(text))]
+    if output.next_step:
+        content.append(_text(output.next_step))
+    return t.CallToolResult(content=list(content), structured_content=structure, _meta=meta)
 
 
 def failure(text: str, code: str, **details: Any) -> t.CallToolResult:

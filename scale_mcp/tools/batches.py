@@ -7,13 +7,13 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from scale_mcp.models.batches import Batch, BatchFilter, BatchPage
+from scale_mcp.models.batches import Batch, BatchFilter, BatchPage, BatchStatus
 from scale_mcp.models.checks import Checked, Problem, in_order
 from scale_mcp.models.common import BatchState
 from scale_mcp.models.field_types import CallbackTarget, Name, TaskMetadata
 from scale_mcp.tools.card import Call, ToolOutput, tool
-from scale_mcp.tools.fitting import PAGE_TOKENS, compact, quoted, shorten
-from scale_mcp.tools.outputs import DEFAULT_LIMIT, Entry, Listing, by_columns, entries
+from scale_mcp.tools.fitting import compact, quoted, shorten
+from scale_mcp.tools.outputs import DEFAULT_LIMIT, Entry, Listing, by_columns, entries, page_budget
 from scale_mcp.tools.parameters import BatchName, Limit, Offset, Time
 
 COUNTS = ("pending", "completed", "error", "canceled")
@@ -31,7 +31,7 @@ class BatchResult(ToolOutput):
     shortened: list[str] | None = None
 
     def text(self) -> str:
-        state = f"is {self.status}" if self.done is None else f"{self.done}; it is {self.status}"
+        state = f"is {self.status}" if self.done is None else f"{self.done}; its status is {self.status}"
         lines = [f"Batch {quoted(self.name)} of project {quoted(self.project)} {state}."]
         lines += [f"{name}: {value}" for name in ("created_at", "completed_at") if (value := getattr(self, name))]
         if self.callback:
@@ -73,7 +73,8 @@ async def create_batch(
         self_label_batch=self_label_batch,
         metadata=metadata,
     )
-    return batch_result(batch, "is created")
+    waits = ", then finalize_batch" if batch.status == "staging" else ""
+    return batch_result(batch, "is created").then(f"Next: create its tasks, naming this batch{waits}.")
 
 
 @tool(
@@ -88,7 +89,8 @@ async def create_batch(
 async def finalize_batch(call: Call, *, batch_name: BatchName) -> BatchResult:
     """Start the paid work on a Rapid or Studio batch and close it: no more tasks, no undo. No effect on other
     projects. Check get_batch_status first. Returns the batch."""
-    return batch_result(await call.api.batches.finalize(batch_name), "is finalized")
+    finalized = batch_result(await call.api.batches.finalize(batch_name), "is finalized")
+    return finalized.then("Next: get_batch_status until it is completed.")
 
 
 @tool(
@@ -130,7 +132,20 @@ async def get_batch_status(call: Call, *, batch_name: BatchName) -> BatchProgres
     """See how far a batch is: its status and how many tasks are pending, completed, error and canceled."""
     status = await call.api.batches.status(batch_name)
     counts = {name: getattr(status, name) for name in COUNTS}
-    return BatchProgress(batch_name=batch_name, status=status.status, **counts)
+    progress = BatchProgress(batch_name=batch_name, status=status.status, **counts)
+    return progress.then(_after(status))
+
+
+def _after(status: BatchStatus) -> str:
+    match status.status:
+        case "staging" if not status.total:
+            return "Next: create its tasks, naming this batch."
+        case "staging":
+            return "Its work starts with finalize_batch."
+        case "completed":
+            return "Next: list_tasks with this batch, then get_task."
+        case _:
+            return ""
 
 
 class BatchQuery(Checked):
@@ -193,7 +208,8 @@ COLUMNS = ("name", "status", *COUNTS, "project", "created_at", "completed_at", "
 async def list_batches(call: Call, query: BatchQuery) -> BatchList:
     """Find batches, newest first, a short row each."""
     page = await call.api.batches.page(query.filter(), offset=query.offset, limit=query.limit)
-    return _batch_list(page, query)
+    found = _batch_list(page, query)
+    return found.then("Names are exact; list_projects has them." if query.project and not found.docs else "")
 
 
 def _batch_list(page: BatchPage, query: BatchQuery) -> BatchList:
@@ -207,7 +223,7 @@ def _batch_list(page: BatchPage, query: BatchQuery) -> BatchList:
     return by_columns(
         BatchList,
         rows,
-        PAGE_TOKENS * max(1, -(-query.limit // DEFAULT_LIMIT)),
+        page_budget(query.limit),
         COUNTS if query.detailed else (),
         total=page.total,
         limit=query.limit,

@@ -18,9 +18,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, create_model
+from pydantic import BaseModel, ConfigDict, PrivateAttr, create_model
 
 from scale_mcp.models.base import RequestModel
 from scale_mcp.models.checks import Checked
@@ -60,8 +60,20 @@ class ToolOutput(BaseModel):
 
     model_config = ConfigDict(extra="allow", populate_by_name=True, protected_namespaces=())
 
+    _next_step: str = PrivateAttr(default="")
+
     def text(self) -> str:
         raise NotImplementedError
+
+    @property
+    def next_step(self) -> str:
+        """What usually comes next, in our own words alone: it stands outside the marks around foreign text."""
+        return self._next_step
+
+    def then(self, step: str) -> Self:
+        """This result with its next step; "" leaves it out."""
+        self._next_step = step
+        return self
 
 
 class ToolFailure(Exception):

@@ -21,7 +21,7 @@ from scale_mcp.models.task_requests import (
 )
 from scale_mcp.text import clean_value
 from scale_mcp.tools.card import Call, ToolOutput, tool
-from scale_mcp.tools.fitting import shorten
+from scale_mcp.tools.fitting import quoted, shorten
 from scale_mcp.tools.task_outputs import CreatedTask, created_task
 
 NEW = ("create", "new", "submit", "send", "label", "annotate")
@@ -166,7 +166,7 @@ class EvaluationTaskResult(ToolOutput):
 
     def text(self) -> str:
         phase = "review phase" if self.initial_response is not None else "attempt phase"
-        return f"created: {self.type} evaluation task {self.id} ({phase}) in project {self.project!r}."
+        return f"created: {self.type} evaluation task {self.id} ({phase}) in project {quoted(self.project)}."
 
 
 @tool(
@@ -182,4 +182,5 @@ async def create_evaluation_task(call: Call, request: EvaluationTaskRequest) -> 
     answers = {"expected_response": task.expected_response, "initial_response": task.initial_response}
     kept, notes = shorten({name: value for name, value in answers.items() if value is not None}, 4_000)
     fields = {"id": clean_value(task.id), "type": request.type, "project": request.project, "shortened": notes or None}
-    return EvaluationTaskResult.model_validate({**fields, **kept})
+    created = EvaluationTaskResult.model_validate({**fields, **kept})
+    return created.then("Next: get_training_attempts with this id in quality_task_ids, once people have tried it.")

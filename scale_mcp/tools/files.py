@@ -50,7 +50,8 @@ class FileResult(ToolOutput):
 
 def _file_result(file: File) -> FileResult:
     fields, notes = shorten(file.to_wire(), 6_000)
-    return FileResult.model_validate({**fields, "shortened": notes or None})
+    stored = FileResult.model_validate({**fields, "shortened": notes or None})
+    return stored.then("Next: give its attachment_url as the attachment of a task.")
 
 
 def _parsed(value: Any) -> Any:

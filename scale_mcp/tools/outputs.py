@@ -55,6 +55,11 @@ class Listing(ToolOutput):
 Page = TypeVar("Page", bound=Listing)
 
 
+def page_budget(limit: int) -> int:
+    """Tokens that text and structure of a page may take together; who asks for more than a default page gets more."""
+    return PAGE_TOKENS * max(1, -(-limit // DEFAULT_LIMIT))
+
+
 def entries(things: Iterable[BaseModel], columns: Sequence[str]) -> list[dict[str, Any]]:
     """The named fields of wire objects, as rows for a list: cleaned, capped, times to the second."""
     rows = []
@@ -128,7 +133,7 @@ def by_rows(
 
     ``go_on`` says which call that is.
     """
-    budget = PAGE_TOKENS * max(1, -(-limit // DEFAULT_LIMIT))
+    budget = page_budget(limit)
     wanted = rows[offset : offset + limit]
     while True:
         end = offset + len(wanted)

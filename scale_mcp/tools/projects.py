@@ -121,7 +121,12 @@ async def create_project(call: Call, project: NewProject) -> ProjectResult:
     """Create a project of one task type with default parameters for its tasks. Costs nothing by itself. Returns the
     project."""
     given = project.model_dump(mode="json", exclude_none=True)
-    return project_result(await call.api.projects.create(**given), "created")
+    created = project_result(await call.api.projects.create(**given), "created")
+    return created.then(
+        "Next: create_batch, then a create tool of this type with the batch."
+        if project.rapid
+        else "Next: a create tool of this type, with this project or a batch of it."
+    )
 
 
 @tool(
@@ -239,7 +244,9 @@ async def set_project_params(call: Call, new: NewParams) -> ProjectResult:
         await _refuse_to_wipe(call, new)
     project = await call.api.projects.set_params(new.name, new.task_params(), patch=bool(new.patch))
     how = "merged into the parameters" if new.patch else "replaced all parameters"
-    return project_result(project, f"{', '.join(new.task_params())} {how}, now version {project.version}")
+    return project_result(project, f"{', '.join(new.task_params())} {how}, now version {project.version}").then(
+        "It holds for tasks created from now on."
+    )
 
 
 async def _refuse_to_wipe(call: Call, new: NewParams) -> None:

@@ -10,8 +10,8 @@ from pydantic import Field
 from scale_mcp.models.checks import Checked, Problem, at_least_one
 from scale_mcp.models.field_types import Email, Identifier, Text
 from scale_mcp.tools.card import Call, tool
-from scale_mcp.tools.fitting import PAGE_TOKENS, shorten
-from scale_mcp.tools.outputs import DEFAULT_LIMIT, Entry, Listing, by_columns, by_rows
+from scale_mcp.tools.fitting import shorten
+from scale_mcp.tools.outputs import DEFAULT_LIMIT, Entry, Listing, by_columns, by_rows, page_budget
 from scale_mcp.tools.parameters import Limit, Offset
 
 
@@ -121,7 +121,7 @@ async def get_training_attempts(call: Call, query: AttemptQuery) -> AttemptList:
     return by_columns(
         AttemptList,
         rows,
-        PAGE_TOKENS * max(1, -(-query.limit // DEFAULT_LIMIT)),
+        page_budget(query.limit),
         total=page.total,
         has_more=bool(following),
         next_token=following,

@@ -11,8 +11,8 @@ from scale_mcp.models.field_types import Emails, Names
 from scale_mcp.models.studio import Assignments, StudioBatch
 from scale_mcp.text import clean_value
 from scale_mcp.tools.card import Call, ToolFailure, ToolOutput, tool
-from scale_mcp.tools.fitting import PAGE_TOKENS, cell, compact, quoted, tokens
-from scale_mcp.tools.outputs import DEFAULT_LIMIT, Entry, Listing, by_rows, entries
+from scale_mcp.tools.fitting import cell, compact, quoted, tokens
+from scale_mcp.tools.outputs import DEFAULT_LIMIT, Entry, Listing, by_rows, entries, page_budget
 from scale_mcp.tools.parameters import Offset
 
 MOST_PROJECTS = 20  # of one person in a list
@@ -28,7 +28,8 @@ class AssignmentMap(ToolOutput):
     note: str | None = None
 
     def text(self) -> str:
-        lines = [f"{len(self.assignments)} of {self.total} people."]
+        of_all = f" of {self.total}" if self.total != len(self.assignments) else ""
+        lines = [f"{len(self.assignments)}{of_all} people."]
         lines += [f"{email}\t{cell(projects, 300) or '(none)'}" for email, projects in self.assignments.items()]
         return "\n".join([*lines, *filter(None, [self.note])])
 
@@ -36,7 +37,7 @@ class AssignmentMap(ToolOutput):
 def _assignment_page(whole: Assignments, limit: int, offset: int) -> AssignmentMap:
     people = list(clean_value(whole).items())
     shown: dict[str, list[str]] = {}
-    budget = PAGE_TOKENS * max(1, -(-limit // DEFAULT_LIMIT))
+    budget = page_budget(limit)
     cut = 0
     for email, projects in people[offset : offset + limit]:
         kept = [project[:80] for project in projects[:MOST_PROJECTS]]
@@ -206,5 +207,5 @@ async def reset_studio_batch_priorities(call: Call) -> StudioQueue:
     """Drop the hand-made order of Studio batches: calibration first, then oldest. Returns the new and old order."""
     before = [batch.name for batch in await call.api.studio.batches()]
     batches = await call.api.studio.reset_priorities()
-    note = f"The order before: {_names(before)}. set_studio_batch_priorities can bring it back."
+    note = f"The order before: {_names(before)}. set_studio_batch_priorities can bring it back." if before else None
     return _queue(batches, note=note, previous_order=before)

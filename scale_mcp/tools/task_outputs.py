@@ -10,8 +10,8 @@ from scale_mcp.api import Created
 from scale_mcp.models.tasks import Task, TaskPage
 from scale_mcp.text import clean_value
 from scale_mcp.tools.card import ToolOutput
-from scale_mcp.tools.fitting import PAGE_TOKENS, compact, outline, quoted, shorten
-from scale_mcp.tools.outputs import DEFAULT_LIMIT, Entry, Listing, by_columns, entries
+from scale_mcp.tools.fitting import compact, outline, quoted, shorten
+from scale_mcp.tools.outputs import Entry, Listing, by_columns, entries, page_budget
 
 STRUCTURE_CHARACTERS = 10_000  # of one task's large fields before they are cut
 TEXT_CHARACTERS = 1_600  # of one large field in the text
@@ -108,15 +108,18 @@ class CreatedTask(TaskResult):
             origin = " (assigned here)" if self.unique_id_assigned else ""
             lines.append(f"unique_id: {quoted(self.unique_id, 200)}{origin}; repeating the create with it is safe.")
         lines += [f"{name}: {quoted(value, 200)}" for name in ("project", "batch") if (value := getattr(self, name))]
-        if self.status == "completed":
-            lines.append("Completed at once with a made-up answer, as test keys do; get_task shows it.")
         return "\n".join(lines)
 
 
 def created_task(created: Created) -> CreatedTask:
     outcome = "created (recovered)" if created.recovered else "created"
     fields = {**task_fields(created.task), "outcome": outcome, "unique_id_assigned": created.unique_id_assigned}
-    return CreatedTask.model_validate(fields)
+    made = CreatedTask.model_validate(fields)
+    if made.status == "completed" and not created.recovered:
+        return made.then("Completed at once with a made-up answer, as test keys do; get_task shows it.")
+    if made.batch:
+        return made.then("Next: get_batch_status; a batch in staging waits for finalize_batch.")
+    return made.then("Next: get_task, which has the response once people are done.")
 
 
 class TaskPart(TaskResult):
@@ -177,7 +180,7 @@ def task_list(page: TaskPage, limit: int, *, attachments: bool, metadata: bool) 
     }
     if following:
         fields["note"] = f"More: go on with the same filters and next_token {following}"
-    budget = PAGE_TOKENS * max(1, -(-limit // DEFAULT_LIMIT)) * (3 if keep else 1)
+    budget = page_budget(limit) * (3 if keep else 1)
     return by_columns(TaskList, rows, budget, keep, **fields)
 
 

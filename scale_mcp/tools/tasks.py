@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field
 from scale_mcp.models.checks import Checked, Problem, in_order
 from scale_mcp.models.common import ReviewStatus, TaskStatus
 from scale_mcp.models.field_types import Name, Tags, TaskMetadata, Text
+from scale_mcp.models.responses import file_urls
 from scale_mcp.models.tasks import TaskFilter
 from scale_mcp.text import clean_value
 from scale_mcp.tools.card import Call, ToolOutput, tool
@@ -45,7 +46,10 @@ async def get_task(
     """Read one task: status, params, response. Large values are cut; read on with part and offset."""
     task = await call.api.tasks.get(task_id)
     if part is None and offset is None:
-        return TaskPart.model_validate(task_fields(task))
+        in_files = any("/response_url/" in url for _, url in file_urls(task.response))
+        return TaskPart.model_validate(task_fields(task)).then(
+            "Its results are files: get_task_response with the last part of a URL above." if in_files else ""
+        )
     found = part_of(clean_value(task.to_wire()), part or "response", offset or 0)
     fields = {"task_id": task.task_id, "type": task.type, "status": task.status}
     return TaskPart.model_validate(
@@ -114,12 +118,14 @@ class TaskQuery(Checked):
 async def list_tasks(call: Call, query: TaskQuery) -> TaskList:
     """Find tasks, newest first, a short row each (get_task has details); total counts all matches."""
     page = await call.api.tasks.page(query.filter(), next_token=query.next_token or None, limit=query.limit)
-    return task_list(
+    found = task_list(
         page,
         query.limit,
         attachments=bool(query.include_attachment_url),
         metadata=bool(query.limited_response),
     )
+    named = query.project or query.batch
+    return found.then("Names are exact; list_projects and list_batches have them." if named and not found.docs else "")
 
 
 @tool(
