@@ -56,6 +56,12 @@ def account_for(key: str) -> Account | None:
     return Account(id=digest[:24], key_digest=digest, mode="test" if is_test else "live", pair=pair)
 
 
+def fingerprint(key: str) -> str:
+    """The account's id, by which the admin pages name a key without showing it. A fingerprint is left as it is."""
+    account = account_for(key)
+    return key if account is None else account.id
+
+
 def key_from_header(authorization: str | None) -> str | None:
     """The user name of a Basic header: the key. The password is ignored, as Scale leaves it empty."""
     scheme, _, value = (authorization or "").partition(" ")

@@ -7,8 +7,11 @@ a fast clock, or after an advance by hand, many events are run late but in order
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import math
+import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,7 +33,7 @@ CREATE TABLE IF NOT EXISTS agenda (
 CREATE INDEX IF NOT EXISTS agenda_by_time ON agenda (at, id);
 """
 
-PAUSE = 20  # events after which others get their turn
+PAUSE = 5  # events after which others get their turn
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +55,7 @@ class Agenda:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store, self._clock = store, clock
         self._handlers: dict[str, Handler] = {}
-        self._running = False
+        self._at_work = asyncio.Lock()
         self.changed: Callable[[], None] = lambda: None  # the ticker is told that something may be due sooner
 
     def on(self, kind: str, handler: Handler) -> None:
@@ -81,21 +84,28 @@ class Agenda:
         With ``seconds`` it stops after so much real time; the rest is left to the next call. A call made while another
         one is at work returns 0 at once: the other one sees to it.
         """
-        if self._running:
+        if self._at_work.locked():
             return 0
-        self._running = True
+        async with self._at_work:
+            return await self._run(seconds, lambda: math.inf)
+
+    async def run_until(self, horizon: Callable[[], float]) -> int:
+        """The same without haste, after any other call is done, and only up to a moment that is asked for each time."""
+        async with self._at_work:
+            return await self._run(None, horizon)
+
+    async def _run(self, seconds: float | None, horizon: Callable[[], float]) -> int:
         done, started = 0, time.monotonic()
-        try:
-            while (seconds is None or time.monotonic() < started + seconds) and self._run_one():
-                done += 1
-                if done % PAUSE == 0:
-                    await anyio.lowlevel.checkpoint()
-        finally:
-            self._running = False
+        while (seconds is None or time.monotonic() < started + seconds) and self._run_one(horizon()):
+            done += 1
+            if done % PAUSE == 0:
+                await anyio.lowlevel.checkpoint()
         return done
 
-    def _run_one(self) -> bool:
-        row = self._store.one("SELECT * FROM agenda WHERE at <= ? ORDER BY at, id LIMIT 1", (self._clock.now(),))
+    def _run_one(self, horizon: float) -> bool:
+        row = self._store.one(
+            "SELECT * FROM agenda WHERE at <= ? ORDER BY at, id LIMIT 1", (min(self._clock.now(), horizon),)
+        )
         if row is None:
             return False
         event = Event(row["id"], row["at"], row["kind"], json.loads(row["payload"]))
@@ -105,6 +115,8 @@ class Agenda:
                 if self._store.execute("DELETE FROM agenda WHERE id = ?", (event.id,)).rowcount:
                     self._handlers[event.kind](event)
                     self._clock.save()
+        except sqlite3.OperationalError:  # the file is locked or the disk full: the event stays for the next time
+            raise
         except Exception:
             logger.exception("An event of kind %s failed and is dropped", event.kind)
             self._store.execute("DELETE FROM agenda WHERE id = ?", (event.id,))

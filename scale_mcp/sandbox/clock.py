@@ -61,6 +61,12 @@ class Clock:
             return None if at > self.now() else 0.0
         return max(0.0, (at - self.now()) / self.speed)
 
+    def change(self, kind: ClockKind, speed: float) -> None:
+        """Go on from the present moment as another kind of clock."""
+        self.advance(0)
+        self.kind = kind
+        self.speed = speed if kind == "fast" else 1.0
+
     def save(self) -> None:
         """Remember the time in the file, so that a restart goes on from here."""
         self._store.execute(

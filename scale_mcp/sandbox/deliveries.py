@@ -7,6 +7,8 @@ body is made when it is sent and shows the task as it then is, as Scale has it.
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 from typing import TYPE_CHECKING, Any
 
 from scale_mcp.sandbox import decisions
@@ -55,12 +57,17 @@ CREATE TABLE IF NOT EXISTS outbox (         -- callbacks to e-mail addresses
 );
 """
 
+MOST_AT_ONCE = 50  # connections; a callback that waits for its turn is not one that timed out
+
+logger = logging.getLogger(__name__)
+
 
 class Deliveries:
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox, self._store = sandbox, sandbox.store
         self._courier = Courier(sandbox.options.callback_auth, sandbox.options.callback_hosts)
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: dict[asyncio.Task[None], float] = {}  # and when the next try would be
+        self._turns = asyncio.Semaphore(MOST_AT_ONCE)
         sandbox.agenda.on("deliver", self._start)
         self._resume()
 
@@ -106,8 +113,8 @@ class Deliveries:
             return
         self._store.execute("UPDATE deliveries SET state = 'sending' WHERE id = ?", (row["id"],))
         under_way = asyncio.get_running_loop().create_task(self._attempt(row, event.at))
-        self._under_way.add(under_way)
-        under_way.add_done_callback(self._under_way.discard)
+        self._under_way[under_way] = event.at + RETRY_DELAYS[min(row["attempts"], len(RETRY_DELAYS) - 1)]
+        under_way.add_done_callback(lambda done: self._under_way.pop(done, None))
 
     def _mail(self, row: Any, at: float) -> None:
         body = self._body(row)
@@ -130,12 +137,20 @@ class Deliveries:
         return {"task_id": record.task_id, "status": record.status, "response": task.get("response"), "task": task}
 
     async def _attempt(self, row: Any, at: float) -> None:
-        if self._sandbox.faults.loses_callback(self._sandbox.account_id(row["account_no"]), row["url"]):
-            attempt = Attempt(error="lost on the way, as a fault wants it")
-        else:
-            attempt = await self._courier.deliver(row["url"], self._body(row))
+        async with self._turns:
+            attempt = await self._try(row)
         with self._store.transaction():
-            self._conclude(row, at, attempt)
+            if self._store.one("SELECT 1 FROM deliveries WHERE id = ?", (row["id"],)):  # not forgotten by a reset
+                self._conclude(row, at, attempt)
+
+    async def _try(self, row: Any) -> Attempt:
+        try:
+            if self._sandbox.faults.loses_callback(self._sandbox.account_id(row["account_no"]), row["url"]):
+                return Attempt(error="lost on the way, as a fault wants it")
+            return await self._courier.deliver(row["url"], self._body(row))
+        except Exception as error:
+            logger.exception("A callback to %s could not be made", row["url"])
+            return Attempt(error=f"it could not be made: {error!r}")
 
     def _conclude(self, row: Any, at: float, attempt: Attempt) -> None:
         tried = row["attempts"] + 1
@@ -169,6 +184,10 @@ class Deliveries:
         if delivered:
             record.document["callback_succeeded_at"] = self._sandbox.clock.iso(at)
         self._sandbox.tasks.store.save(record)
+
+    def next_retry(self) -> float:
+        """The earliest moment at which something under way may be tried again; infinity when nothing is."""
+        return min(self._under_way.values(), default=math.inf)
 
     async def settle(self) -> bool:
         """Wait for the attempts under way; says whether there were any."""

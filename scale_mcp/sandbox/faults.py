@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 import anyio
 
+from scale_mcp.sandbox.accounts import fingerprint
 from scale_mcp.sandbox.http import ApiError, Reply, Request, Route
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Rule:
     route: str | None = None  # the name of a route: create_task, get_task, upload_file, …
     path: str | None = None  # a pattern (*, ?) for the raw path below /v1, or for a callback's URL
     method: str | None = None
-    key: str | None = None  # the fingerprint of a key (its account's id), as the request log shows it
+    key: str | None = None  # a key, or its fingerprint as the request log shows it
     rate: float = 1.0
     times: int | None = None  # how often at most; without it there is no end
     status: int | None = None  # of error_before and error_after; 500 by default
@@ -186,6 +187,7 @@ class Faults:
             if isinstance(value, bool) is not (types[name] == (bool,)) or not isinstance(value, types[name]):
                 raise ApiError(400, f"{name} of a fault has the wrong type.")
         rule = Rule(**given)
+        rule.key = None if rule.key is None else fingerprint(rule.key)
         if not 0 <= rule.rate <= 1:
             raise ApiError(400, "The rate of a fault is a number from 0 to 1.")
         if rule.times is not None and rule.times < 0:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from scale_mcp.sandbox import routes, schema
 from scale_mcp.sandbox.accounts import Account
@@ -15,7 +16,7 @@ from scale_mcp.sandbox.agenda import Agenda
 from scale_mcp.sandbox.app import App
 from scale_mcp.sandbox.attachments import Attachments
 from scale_mcp.sandbox.batches import Batches
-from scale_mcp.sandbox.clock import Clock
+from scale_mcp.sandbox.clock import Clock, ClockKind
 from scale_mcp.sandbox.deliveries import Deliveries
 from scale_mcp.sandbox.engine import Engine
 from scale_mcp.sandbox.faults import Faults
@@ -39,7 +40,7 @@ class SandboxOptions:
     """How a sandbox behaves. Rates are probabilities from 0 to 1."""
 
     db: str = ":memory:"
-    clock: Literal["real", "fast", "manual"] = "real"
+    clock: ClockKind = "real"
     speed: float = 3600.0  # virtual seconds per real second, fast clock only
     seed: int = 0
     callback_auth: str = "sandbox-callback-auth"
@@ -75,6 +76,7 @@ class Sandbox:
         self.app = App(self, routes.all_routes(), self.faults, self.log)
         self._numbers: dict[str, int] = {}
         self._ticker: asyncio.Task[None] | None = None
+        self._keeps_time = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake = asyncio.Event()
         self.agenda.changed = self._notice
@@ -135,8 +137,11 @@ class Sandbox:
     # Time
 
     async def settle(self) -> None:
-        """Run everything that is due, and wait for callback deliveries under way."""
-        while await self.agenda.run_due() or await self.deliveries.settle():
+        """Run everything that is due, and wait for callback deliveries under way.
+
+        What comes after a retry that may have to be planned waits for it, so that all happens in the order of time.
+        """
+        while await self.agenda.run_until(self.deliveries.next_retry) or await self.deliveries.settle():
             pass
 
     async def advance(self, seconds: float) -> float:
@@ -150,14 +155,23 @@ class Sandbox:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._wake.set)
 
+    async def set_clock(self, kind: ClockKind, speed: float | None = None) -> None:
+        """Go on with another kind of clock, from the present moment; a restart goes back to that of the options."""
+        self.clock.change(kind, self.options.speed if speed is None else speed)
+        if self._keeps_time:
+            await self.stop()
+            await self.start()
+
     async def start(self) -> None:
         """Begin to keep time (real and fast clocks; a manual one waits for ``advance``)."""
+        self._keeps_time = True
         if self._ticker is None and self.clock.kind != "manual":
             self._loop = asyncio.get_running_loop()
             self._ticker = asyncio.create_task(self._tick())
 
     async def stop(self) -> None:
         """Stop the ticker and remember the time; the store stays open."""
+        self._keeps_time = False
         if self._ticker is not None:
             self._ticker.cancel()
             with suppress(asyncio.CancelledError):
@@ -182,8 +196,12 @@ class Sandbox:
     async def _tick(self) -> None:
         while True:
             self._wake.clear()
-            due = self.agenda.next_due()
-            wait = None if due is None else self.clock.real_seconds_until(due)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), wait)
-            await self.agenda.run_due()
+            try:
+                due = self.agenda.next_due()
+                wait = None if due is None else self.clock.real_seconds_until(due)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), wait)
+                await self.agenda.run_due()
+            except sqlite3.Error:
+                logger.exception("The database cannot be used; trying again")
+                await asyncio.sleep(1)

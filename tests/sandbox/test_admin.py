@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import anyio
 import httpx2
 import pytest
 
@@ -429,3 +430,45 @@ async def test_this_machine_and_the_public_address_may(host: str) -> None:
             answer = await client.post("/_sandbox/clock/advance", json={"seconds": 9}, headers=headers)
 
     assert answer.status_code == 200
+
+
+async def test_the_clock_changes_its_kind_and_pace_while_running(admin: httpx2.AsyncClient) -> None:
+    before = (await admin.get("/clock")).json()
+    assert before["kind"] == "manual"
+    fast = (await admin.post("/clock", json={"speed": 1_000_000})).json()
+    assert (fast["kind"], fast["speed"]) == ("fast", 1_000_000)
+    assert (await admin.get("/clock")).json()["now"] > before["now"]
+    moved = (await admin.post("/clock", json={"kind": "manual", "to": "2090-01-31T00:00:00Z"})).status_code
+    assert moved == 400, "more than 20 years at a time"
+    assert (await admin.get("/clock")).json()["kind"] == "fast", "nothing is changed by half"
+    still = (await admin.post("/clock", json={"kind": "manual"})).json()
+    assert still["now"] == (await admin.get("/clock")).json()["now"] > fast["now"]
+
+
+@pytest.mark.parametrize("body", [{}, {"kind": "slow"}, {"speed": 0}, {"speed": "60"}, {"speed": True}, {"speed": 1e7}])
+async def test_a_clock_of_another_kind_is_refused(admin: httpx2.AsyncClient, body: dict[str, object]) -> None:
+    assert (await admin.post("/clock", json=body)).status_code == 400
+
+
+async def test_a_fast_clock_switched_on_keeps_time_by_itself(sandbox: Sandbox, live: httpx2.AsyncClient) -> None:
+    done = anyio.Event()
+    sandbox.agenda.on("noted", lambda _: done.set())
+    sandbox.agenda.schedule(sandbox.clock.now() + 3600, "noted")
+    await sandbox.start()
+    await sandbox.set_clock("fast", 1_000_000)
+    with anyio.fail_after(5):
+        await done.wait()
+    await sandbox.stop()
+
+
+async def test_a_key_is_named_by_itself_or_by_its_fingerprint(
+    admin: httpx2.AsyncClient, live: httpx2.AsyncClient, connect: Connect
+) -> None:
+    await live.get("/projects")
+    await connect("live_other").get("/projects")
+    (by_key,) = (await admin.get("/requests", params={"key": "live_side"})).json()["requests"]
+    (by_print,) = (await admin.get("/requests", params={"key": by_key["key"]})).json()["requests"]
+    assert by_key == by_print
+    await admin.post("/faults", json={"kind": "rate_limit", "key": "live_side"})
+    assert (await live.get("/projects")).status_code == 429
+    assert (await connect("live_other").get("/projects")).status_code == 200

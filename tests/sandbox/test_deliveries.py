@@ -141,3 +141,30 @@ async def test_a_receiver_may_ask_the_sandbox_while_it_is_called(sandbox: Sandbo
         await ok(tester.get(f"/task/{made['task_id']}"))
         await sandbox.settle()
         assert len(receiver.bodies) == 1
+
+
+async def test_a_retry_and_what_happens_meanwhile_keep_to_the_order_of_time(
+    sandbox: Sandbox, tester: httpx2.AsyncClient
+) -> None:
+    order: list[float] = []
+    sandbox.agenda.on("noted", lambda event: order.append(event.at))
+    start = sandbox.clock.now()
+    for seconds in (10, 40, 200, 5000):
+        sandbox.agenda.schedule(start + seconds, "noted")
+    deliver = sandbox.agenda._handlers["deliver"]
+    sandbox.agenda.on("deliver", lambda event: (order.append(event.at), deliver(event))[1])
+    await task(tester, callback_url="http://127.0.0.1:9/nobody-listens")
+    await sandbox.advance(DAY)
+    assert len(order) == 4 + 21
+    assert order == sorted(order)
+
+
+async def test_a_crowd_of_callbacks_takes_turns_and_none_is_given_up(
+    sandbox: Sandbox, tester: httpx2.AsyncClient
+) -> None:
+    async with receiving() as receiver:
+        for _ in range(150):
+            await task(tester, callback_url=receiver.url)
+        await sandbox.settle()
+        assert len(receiver.bodies) == 150
+    assert {each["status"] for each in attempts(sandbox)} == {200}

@@ -173,3 +173,32 @@ async def test_a_database_that_cannot_be_used_says_why(tmp_path: Path) -> None:
     newer.close()
     with pytest.raises(StoreError, match="newer version"):
         Store(str(tmp_path / "newer.db"))
+
+
+async def test_an_event_that_finds_the_file_locked_is_kept(tmp_path: Path) -> None:
+    box = Sandbox(SandboxOptions(db=str(tmp_path / "box.db"), clock="manual"))
+    seen: list[float] = []
+
+    def handle(event: Event) -> None:
+        if not seen:
+            seen.append(event.at)
+            raise sqlite3.OperationalError("database is locked")
+        seen.append(event.at)
+
+    box.agenda.on("noted", handle)
+    box.agenda.schedule(box.clock.now(), "noted")
+    with pytest.raises(sqlite3.OperationalError):
+        await box.agenda.run_due()
+    assert await box.agenda.run_due() == 1
+    assert len(seen) == 2
+    await box.close()
+
+
+async def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
+    path = str(tmp_path / "box.db")
+    for version, word in ((1, "older"), (99, "newer")):
+        with sqlite3.connect(path) as connection:
+            connection.execute(f"PRAGMA user_version = {version}")
+        connection.close()
+        with pytest.raises(StoreError, match=word):
+            Store(path)

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
 from scale_mcp.sandbox import data, openapi, reports, seeding, uploads
-from scale_mcp.sandbox.accounts import Account, account_for
-from scale_mcp.sandbox.clock import from_iso
+from scale_mcp.sandbox.accounts import Account, account_for, fingerprint
+from scale_mcp.sandbox.clock import ClockKind, from_iso
 from scale_mcp.sandbox.faults import KINDS
 from scale_mcp.sandbox.http import ApiError, Reply, Request, Route
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1", "sandbox.localhost"}
+MOST_SPEED = 1_000_000
 MOST_SECONDS = 20 * 365 * 86_400  # further ahead, times stop being times
 
 
@@ -64,15 +65,30 @@ async def show_clock(request: Request) -> Reply:
 
 
 async def set_clock(request: Request) -> Reply:
-    """``POST /_sandbox/clock`` ``{"to": time}``: go forward to a moment, as ``advance`` does."""
-    to = request.object().get("to")
+    """``POST /_sandbox/clock``: another ``kind`` or ``speed`` from now on, and forward ``to`` a moment; any of them."""
+    body, clock = request.object(), request.sandbox.clock
+    if not body.keys() & {"to", "kind", "speed"}:
+        raise ApiError(400, 'The body has "to", "kind" or "speed".')
+    seconds = _seconds_until(request, body["to"]) if "to" in body else None
+    if body.keys() & {"kind", "speed"}:
+        kind = body.get("kind", "fast" if "speed" in body else clock.kind)
+        speed = body.get("speed", clock.speed if clock.kind == "fast" else request.sandbox.options.speed)
+        if kind not in get_args(ClockKind):
+            raise ApiError(400, f'"kind" is one of {", ".join(get_args(ClockKind))}.')
+        if isinstance(speed, bool) or not isinstance(speed, int | float) or not 0 < speed <= MOST_SPEED:
+            raise ApiError(400, f'"speed" is a number of sandbox seconds per second, above 0 and up to {MOST_SPEED}.')
+        await request.sandbox.set_clock(kind, float(speed))
+    return Reply(_time(request)) if seconds is None else await _advance(request, seconds)
+
+
+def _seconds_until(request: Request, to: Any) -> float:
     try:
-        moment = from_iso(to) if isinstance(to, str) else math.nan
+        seconds = from_iso(to) - request.sandbox.clock.now() if isinstance(to, str) else math.nan
     except ValueError:
-        moment = math.nan
-    if math.isnan(moment):
+        seconds = math.nan
+    if math.isnan(seconds):
         raise ApiError(400, '"to" must be a time such as 2030-01-31T12:00:00Z.')
-    return await _advance(request, moment - request.sandbox.clock.now())
+    return _checked(seconds)
 
 
 async def advance_clock(request: Request) -> Reply:
@@ -80,12 +96,16 @@ async def advance_clock(request: Request) -> Reply:
     seconds = request.object().get("seconds")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not math.isfinite(seconds):
         raise ApiError(400, '"seconds" must be a number.')
-    return await _advance(request, seconds)
+    return await _advance(request, _checked(seconds))
+
+
+def _checked(seconds: float) -> float:
+    if not 0 <= seconds <= MOST_SECONDS:
+        raise ApiError(400, "The clock only goes forward, and at most 20 years at a time.")
+    return seconds
 
 
 async def _advance(request: Request, seconds: float) -> Reply:
-    if not 0 <= seconds <= MOST_SECONDS:
-        raise ApiError(400, "The clock only goes forward, and at most 20 years at a time.")
     await request.sandbox.advance(seconds)
     return Reply(_time(request))
 
@@ -168,6 +188,8 @@ async def show_requests(request: Request) -> Reply:
     wanted: dict[str, Any] = {
         name: request.one(name) for name in ("method", "operation", "key", "fault") if request.one(name)
     }
+    if "key" in wanted:
+        wanted["key"] = fingerprint(wanted["key"])
     if request.one("status"):
         wanted["status"] = request.integer("status", 0, 0, 599) or None
     entries = log.entries(
@@ -188,7 +210,7 @@ async def clear_requests(request: Request) -> Reply:
 def _asked(request: Request) -> tuple[str | None, int]:
     """Whose (``?key=``; everybody's without) and how many (``?limit=``, 100)."""
     key = request.one("key")
-    return (_account(request, key).id if key else None), request.integer("limit", 100, 1, 10_000)
+    return (fingerprint(key) if key else None), request.integer("limit", 100, 1, 10_000)
 
 
 async def show_callbacks(request: Request) -> Reply:
@@ -267,7 +289,13 @@ def index(request: Request) -> Reply:
 ROUTES = [
     Route("GET", "/_sandbox/", index, "admin_index", "This list"),
     Route("GET", "/_sandbox/clock", guarded(show_clock), "show_clock", "What time it is, and when the next event is"),
-    Route("POST", "/_sandbox/clock", guarded(set_clock), "set_clock", 'Go forward to a moment: `{"to": "2030-01-31"}`'),
+    Route(
+        "POST",
+        "/_sandbox/clock",
+        guarded(set_clock),
+        "set_clock",
+        'Go forward to a moment, or at another pace: `{"to": "2030-01-31"}`, `{"kind": "fast", "speed": 60}`',
+    ),
     Route(
         "POST",
         "/_sandbox/clock/advance",
