@@ -107,7 +107,11 @@ def servers(address: str, report: Report, openapi: Any = None, result: Any = Non
         (folder / "result.json").write_text(json.dumps(result or {"content": []}, separators=(",", ":")))
         (folder / "typed_tools.py").write_text(typed_tools(tools))
         env = environment(PYTHONPATH=name, **scale)
-        found = [_ours(own, environment(**scale))]
+        found = [_ours("ours", own, environment(**scale))]
+        try:
+            found.append(_ours("ours with fast", ours("fast"), environment(**scale)))
+        except Unavailable as reason:
+            report.note(f"Ours with fast was not measured: {reason}.")
         found.append(
             Server("json floor", lambda door, port: [own, peer("json_floor.py"), name], environment(), ("stdio",))
         )
@@ -152,7 +156,7 @@ def servers(address: str, report: Report, openapi: Any = None, result: Any = Non
         yield found
 
 
-def _ours(python: str, env: dict[str, str]) -> Server:
+def _ours(label: str, python: str, env: dict[str, str]) -> Server:
     """As ``scale-mcp install`` writes it into a host: the console script."""
     script = str(Path(python).with_name("scale-mcp"))
 
@@ -160,4 +164,4 @@ def _ours(python: str, env: dict[str, str]) -> Server:
         http = [] if door == "stdio" else ["--transport", "http", "--port", str(port)]
         return [script, "serve", *http]
 
-    return Server("ours", command, env)
+    return Server(label, command, env)
