@@ -96,10 +96,12 @@ def _message(answer: Answer) -> str | None:
 
 def redirect_target(response: httpx2.Response) -> httpx2.URL | None:
     """Where an answer redirects to; None when it does not redirect."""
+    if response.status_code not in (301, 302, 303, 307, 308):
+        return None
     import httpx2
 
     location = response.headers.get("location")
-    if response.status_code not in (301, 302, 303, 307, 308) or not location:
+    if not location:
         return None
     try:
         return response.request.url.join(location)

@@ -111,7 +111,8 @@ class Client:
 
     def _decoded(self, operation: Operation, answer: Answer, decode: Callable[[Any], T]) -> T:
         if 200 <= answer.status < 300:
-            answer = replace(answer, content=self.connection.scrub_bytes(answer.content))
+            clean = self.connection.scrub_bytes(answer.content)
+            answer = answer if clean is answer.content else replace(answer, content=clean)
             return decoded(answer, decode, plain=operation.plain_answer)
         raise error_of(answer, self.connection.scrub)
 

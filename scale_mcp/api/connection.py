@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import ipaddress
 import re
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NoReturn
 from urllib.parse import urlsplit
 
@@ -50,16 +51,21 @@ class Connection:
 
     def sign(self, request: httpx2.Request) -> None:
         """Put the key into a request to our own origin, and make sure that no other request has one."""
-        request.headers.pop("authorization", None)
         if self.owns(request.url):
-            request.headers["Authorization"] = f"Basic {self._encoded()}"
+            request.headers["Authorization"] = f"Basic {self._encoded()}"  # in place of any other
+        else:
+            request.headers.pop("Authorization", None)
 
     def owns(self, url: httpx2.URL) -> bool:
         """Whether ``url`` has our scheme, host and port."""
+        return (url.scheme, url.host, url.port) == self._origin and not url.userinfo
+
+    @cached_property
+    def _origin(self) -> tuple[str, str, int | None]:
         import httpx2
 
         own = httpx2.URL(self.base_url)
-        return (url.scheme, url.host, url.port) == (own.scheme, own.host, own.port) and not url.userinfo
+        return own.scheme, own.host, own.port
 
     def scrub(self, text: str) -> str:
         """``text`` without the key, for words that come from elsewhere and may echo what we sent."""

@@ -12,6 +12,7 @@ from scale_mcp.api.paths import build_path
 from scale_mcp.api.retry import Repeat
 
 Query = Mapping[str, Any]
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 NOTHING: Any = object()  # no body at all, unlike None, {} and []
 
 
@@ -64,7 +65,7 @@ class Operation:
         if self.body is NOTHING:
             return None
         try:
-            return json.dumps(self.body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+            return _JSON.encode(self.body).encode()
         except (ValueError, TypeError, RecursionError) as error:
             kind = type(error).__name__
         raise RefusedBeforeSending(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from scale_mcp.api import trace
+from scale_mcp.api.addresses import address
 from scale_mcp.api.answers import Answer
 from scale_mcp.api.connection import Connection
 from scale_mcp.api.errors import ConnectionFailed, RefusedBeforeSending, ScaleError, UnexpectedAnswer
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import httpx2
 
 
-REQUEST_ID_HEADERS = ("x-request-id", "x-amzn-requestid", "x-amz-request-id", "cf-ray")
+REQUEST_ID_HEADERS = (b"x-request-id", b"x-amzn-requestid", b"x-amz-request-id", b"cf-ray")
 
 
 class Wire:
@@ -35,18 +36,14 @@ class Wire:
         self._closed = False
 
     @cached_property
-    def _http(self) -> httpx2.AsyncClient:
-        """The pool. Proxies come from the environment, credentials never; plain http goes direct, to this machine."""
-        import httpx2
+    def _network(self) -> httpx2.AsyncBaseTransport:
+        """What sends requests. Without httpx2's client around it: no cookies, redirects or credentials of others."""
+        from scale_mcp.api.network import open_network
 
         for name in ("httpx2", "httpcore2"):  # they log whole URLs
             logging.getLogger(name).setLevel(logging.WARNING)
-        most = self._options.max_in_flight
-        return httpx2.AsyncClient(
-            transport=self._transport,
-            trust_env=self._connection.base_url.startswith("https:"),
-            limits=httpx2.Limits(max_connections=2 * most, max_keepalive_connections=most),
-        )
+        https = self._connection.base_url.startswith("https:")
+        return self._transport or open_network(https=https, in_flight=self._options.max_in_flight)
 
     def request(self, operation: Operation) -> httpx2.Request:
         """A fresh request for an operation, without the key. Whatever can be refused is refused here."""
@@ -54,30 +51,19 @@ class Wire:
             raise RefusedBeforeSending("The connection to Scale is closed.", next_step="Open a new one.")
         import httpx2
 
-        path, params = operation.path, operation.pairs()
-        address = self._connection.base_url + path
-        try:
-            url = httpx2.URL(address, params=params) if params else httpx2.URL(address)
-        except httpx2.InvalidURL as error:
-            reason = one_line(str(error), 100)
-            raise RefusedBeforeSending(
-                f"No address can be made from this request ({reason}).", next_step="Ask for less at once."
-            ) from None
-        expected = httpx2.URL(self._connection.base_url).raw_path.rstrip(b"/") + path.encode()
-        if url.raw_path.split(b"?")[0] != expected:
-            raise RefusedBeforeSending(f"The address made from {operation.template} does not match it.")
-        headers, stream, content = dict(self._headers), operation.stream, operation.encoded_body()
+        url = address(self._connection.base_url, operation.path, tuple(operation.pairs()))
+        method, stream, content = operation.method, operation.stream, operation.encoded_body()
         if stream is not None:
-            headers |= {"Content-Type": stream.content_type, "Content-Length": str(stream.length)}
-        elif content is not None:
-            headers["Content-Type"] = "application/json"
-        return httpx2.Request(
-            operation.method,
-            url,
-            headers=headers,
-            content=stream.pieces() if stream is not None else content,
-            extensions=self._timeouts,
-        )
+            more = {"Content-Type": stream.content_type, "Content-Length": str(stream.length)}
+            headers, pieces = self._headers | more, stream.pieces()
+            return httpx2.Request(method, url, headers=headers, content=pieces, extensions=self._timeouts)
+        # With ready headers and a ready body httpx2 has nothing to find out or to add, which is half of its work.
+        ready = self._ready_headers if content is None else self._ready_json_headers
+        body = httpx2.ByteStream(content or b"")
+        request = httpx2.Request(method, url, headers=ready, stream=body, extensions=self._timeouts)
+        if content is not None or method in ("POST", "PUT"):
+            request.headers["Content-Length"] = str(len(content or b""))
+        return request
 
     def get(self, url: httpx2.URL) -> httpx2.Request:
         """A request for an address that a redirect led to."""
@@ -94,10 +80,11 @@ class Wire:
         if with_key:
             self._connection.sign(request)
         try:
-            response = await self._http.send(request, stream=True, auth=None, follow_redirects=False)
+            response = await self._network.handle_async_request(request)
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
             failure = self._translated(error)
         else:
+            response.request = request
             trace.note(exchange, response.status_code, self._request_id(response))
             return response
         trace.note(exchange, None, None)
@@ -118,36 +105,68 @@ class Wire:
 
     async def read(self, response: httpx2.Response) -> Answer:
         """The whole answer, up to the configured size."""
-        most = self._options.max_answer_bytes
-        content = bytearray()
-        async for piece in self.chunks(response):
-            content += piece
-            if len(content) > most:
-                raise UnexpectedAnswer(
-                    f"The answer has more than {most // (1024 * 1024)} MB.",
-                    next_step="Ask for less at once.",
-                    in_doubt=response.status_code < 400,
-                )
+        import httpx2
+
+        given = {name.lower(): value for name, value in response.headers.raw}
+        # Without an encoding httpx2's decoders only hand the pieces on, so they are left out.
+        coded = b"content-encoding" in given
+        pieces = response.aiter_bytes() if coded else aiter(cast("httpx2.AsyncByteStream", response.stream))
+        most, size, parts = self._options.max_answer_bytes, 0, []
+        failure: ScaleError | None = None
+        try:
+            async for piece in pieces:
+                parts.append(piece)
+                size += len(piece)
+                if size > most:
+                    break
+        except (httpx2.HTTPError, httpx2.StreamError) as error:
+            failure = self._translated(error)
+        finally:
+            if isinstance(pieces, AsyncGenerator):
+                await pieces.aclose()
+        if failure is not None:
+            raise failure
+        if size > most:
+            raise UnexpectedAnswer(
+                f"The answer has more than {most // (1024 * 1024)} MB.",
+                next_step="Ask for less at once.",
+                in_doubt=response.status_code < 400,
+            )
         return Answer(
             status=response.status_code,
-            content=bytes(content),
-            is_html="html" in response.headers.get("content-type", ""),
-            retry_after=retry_after(response.headers),
+            content=b"".join(parts),
+            is_html=b"html" in given.get(b"content-type", b""),
+            retry_after=retry_after(response.headers) if b"retry-after" in given else None,
             request_id=self._request_id(response),
         )
 
     def _request_id(self, response: httpx2.Response) -> str | None:
         """Scale's id of a request, for support."""
+        given = {name.lower() for name, _ in response.headers.raw}
         for name in REQUEST_ID_HEADERS:
-            if value := response.headers.get(name):
+            if name in given and (value := response.headers.get(name.decode())):
                 return one_line(self._connection.scrub(value), 100)
         return None
 
     async def aclose(self) -> None:
         """Close the pool. Requests after this are refused."""
         self._closed = True
-        if "_http" in self.__dict__:
-            await self._http.aclose()
+        if (network := self.__dict__.get("_network")) is not None:
+            await network.aclose()
+
+    @cached_property
+    def _ready_headers(self) -> httpx2.Headers:
+        """Those of every request to our own origin, but for the key and the length."""
+        import httpx2
+
+        host = httpx2.URL(self._connection.base_url).netloc.decode("ascii")
+        return httpx2.Headers({"Host": host, **self._headers})
+
+    @cached_property
+    def _ready_json_headers(self) -> httpx2.Headers:
+        import httpx2
+
+        return httpx2.Headers([*self._ready_headers.raw, (b"Content-Type", b"application/json")])
 
     @cached_property
     def _headers(self) -> dict[str, str]:

@@ -154,18 +154,6 @@ async def test_a_netrc_file_gives_no_credentials(tmp_path: Path, monkeypatch: py
     assert "authorization" not in script.requests[1].headers
 
 
-async def test_plain_http_to_this_machine_takes_no_proxy_from_the_environment(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
-    monkeypatch.setenv("ALL_PROXY", "http://proxy.example:3128")
-    local = ScaleApi(KEY, base_url="http://localhost:8787/v1")
-    remote = ScaleApi(KEY)
-
-    assert local._client.wire._http._mounts == {}
-    assert remote._client.wire._http._mounts != {}
-    await local.aclose()
-    await remote.aclose()
-
-
 def test_the_connection_cannot_be_pickled_with_its_key_by_accident():
     with pytest.raises((TypeError, pickle.PicklingError, AttributeError)):
         pickle.dumps(Connection(KEY))
