@@ -153,7 +153,7 @@ class Batches:
             "created_at": iso(batch.created_at),
             "metadata": batch.metadata,
         }
-        if batch.flavour == "rapid":
+        if batch.is_staged:
             shown |= {"calibration_batch": batch.calibration, "self_label_batch": batch.self_label}
         for name, at in (("completed_at", batch.completed_at), ("last_audited_at", batch.last_audited_at)):
             if at is not None:

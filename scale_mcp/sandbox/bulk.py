@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from scale_mcp.sandbox import ids
 from scale_mcp.sandbox.accounts import Account
+from scale_mcp.sandbox.engine import lane_of
 from scale_mcp.sandbox.store import dumps
 from scale_mcp.sandbox.task_counters import WHOLE_ACCOUNT, Facts, Home, blocks
 from scale_mcp.sandbox.task_store import milliseconds
@@ -19,7 +20,7 @@ CHUNK = 10_000
 BOX = {"box": {"objects_to_annotate": ["car"]}}
 COLUMNS = (
     *("task_id", "account_no", "project_no", "batch_no", "type", "status", "review", "unique_id"),
-    *("created_ms", "updated_ms", "completed_ms", "ordinal", "queue_rank", "document"),
+    *("created_ms", "updated_ms", "completed_ms", "lane", "ordinal", "queue_rank", "document"),
 )
 
 
@@ -49,6 +50,7 @@ def seed_tasks(
     status = "completed" if completed else "pending"
     rank = None if completed or account.is_test else sandbox.engine.rank({}, place)
     first = int(sandbox.store.value("SELECT tasks FROM accounts WHERE no = ?", (account_no,)))
+    lane = lane_of(home, place)
     batch_no = place.no if place is not None else 0
     ms = milliseconds(iso)
 
@@ -80,7 +82,7 @@ def seed_tasks(
                 document |= {"completed_at": iso, "response": {"annotations": [], "global_attributes": {}, "links": []}}
             yield (
                 *(task_id, account_no, home.no, batch_no, home.type, status, "", unique_id),
-                *(ms, ms, ms if completed else None, first + number + 1, rank, dumps(document)),
+                *(ms, ms, ms if completed else None, lane, first + number + 1, rank, dumps(document)),
             )
 
     source = rows()

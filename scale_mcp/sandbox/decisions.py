@@ -150,7 +150,9 @@ TASK_FOR_COMPLETED_BATCH = Decision(
 )
 FINALIZE_EMPTY_BATCH = Decision("May an empty staging batch be finalized?", "Yes.", "in_progress")
 RAPID_ONLY_BATCHES = Decision(
-    "What of calibration and self-label batches outside Rapid?", "400 when one is asked for.", 400
+    "What of calibration and self-label batches outside Rapid?",
+    "400 when one is asked for, but for calibration batches of Studio, whose list of batches tells them apart.",
+    400,
 )
 PRIORITIZE_ANSWER = Decision(
     "What does prioritizing a batch answer?", "The batch, with `result` beside its members.", "success"
@@ -201,6 +203,9 @@ FILE_TOO_LARGE = Decision("What does a file above 80 MB get?", "413.", 413)
 INVITATION_LASTS = Decision(
     "How long is an invitation good for?", "14 days, in seconds; nobody is removed afterwards.", 14 * 86_400.0
 )
+INVITATION_ACCEPTED = Decision(
+    "When do invited people accept?", "A day after the invitation, in seconds, on the sandbox's clock.", 86_400.0
+)
 INVITE_AGAIN = Decision(
     "What does inviting somebody again do?",
     "It renews an invitation, with the new role. Somebody disabled becomes invited; somebody active stays as he is.",
@@ -231,6 +236,12 @@ STUDIO_PLACES_FIRST = Decision(
     "How do Studio priorities and other tasks of the account compare?",
     "Batches that were given a place are worked on before everything else, in its order.",
     1_000_000,
+)
+STUDIO_LABELERS = Decision(
+    "Who works on the tasks of a Studio project?",
+    "The groups of the batch; when it has none, who is assigned to the project; when nobody is, the whole workforce."
+    " Teammates of your own work like simulated ones. An empty group works on nothing.",
+    ("groups", "assignments", "workforce"),
 )
 STUDIO_GROUP_TAKEN = Decision("What does a second group of one name get?", "409.", 409)
 STUDIO_LEAVING = Decision(
@@ -323,6 +334,9 @@ CUBOIDS_KEPT = Decision(
 )
 TOPDOWN_ANSWER = Decision(
     "Does lidartopdown answer inline or behind a URL?", "Inline, like imageannotation.", "imageannotation"
+)
+ENTITY_LABELS = Decision(
+    "May labels of entities be plain strings?", "Yes, a string stands for an object with that `name`.", True
 )
 TEXT_OFFSETS = Decision(
     "What do `start` and `end` of an entity count, and is the end included?",

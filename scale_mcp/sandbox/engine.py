@@ -1,7 +1,8 @@
 """The simulated workforce at work: who takes which task when, and what happens when it is done.
 
 A discrete-event simulation on the agenda. A waiting task is a row with a ``queue_rank``; workers who are free take the
-lowest rank first and the oldest within it. At most one event per busy worker is planned, however long the queue is.
+lowest rank first and the oldest within it. Tasks that not everybody may work on wait in lanes of their own. At most one
+event per busy worker is planned, however long the queue is.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from scale_mcp.sandbox import decisions
 from scale_mcp.sandbox.agenda import Event
 from scale_mcp.sandbox.batches import Batch
 from scale_mcp.sandbox.params import whole
+from scale_mcp.sandbox.projects import Project
 from scale_mcp.sandbox.task_store import BASE, TaskRecord
-from scale_mcp.sandbox.workforce import Worker, duration, make_pool
+from scale_mcp.sandbox.workforce import Worker, duration, hire, make_pool
 
 if TYPE_CHECKING:
     from scale_mcp.sandbox.answers import Answer
@@ -58,7 +60,7 @@ class Engine:
         of_batch: float = batch.priority if batch is not None and batch.priority is not None else lowest
         of_task = whole(document.get("priority")) or lowest
         if batch is not None and batch.flavour == "studio":
-            place: int | None = self._store.value("SELECT priority FROM studio_batches WHERE batch_no = ?", (batch.no,))
+            place = self._sandbox.studio.place(batch.no)
             if place is not None:
                 return (place - decisions.STUDIO_PLACES_FIRST.value) * 100 + (highest - of_task)
             of_batch += 0.5 * batch.calibration  # without places: calibration batches first, then the oldest
@@ -100,27 +102,58 @@ class Engine:
 
     def _dispatch(self, account_no: int, at: float) -> None:
         """Give waiting tasks to free workers; look again later when there are workers left and tasks too fresh."""
-        busy = {
-            row["worker"]
-            for row in self._store.query("SELECT worker FROM assignments WHERE account_no = ?", (account_no,))
-        }
-        free = [worker for worker in self.workers if worker.email not in busy]
+        lanes = self._lanes(account_no)
+        rows = self._store.query("SELECT worker FROM assignments WHERE account_no = ?", (account_no,))
+        busy = {row["worker"] for row in rows}
         ready_ms = round((at - decisions.PICKUP_DELAY.value) * 1000)
-        while free:
-            row = self._store.one(
-                "SELECT seq, created_ms FROM tasks INDEXED BY tasks_waiting"
-                " WHERE account_no = ? AND queue_rank IS NOT NULL ORDER BY queue_rank, seq LIMIT 1",
-                (account_no,),
-            )
-            if row is None:
+        while True:
+            heads: list[tuple[int, int, int, list[str]]] = []
+            for lane, people in lanes.items():
+                free = [email for email in people if email not in busy]
+                row = self._first_waiting(account_no, lane) if free else None
+                if row is not None:
+                    heads.append((row["queue_rank"], row["seq"], row["created_ms"], free))
+            if not heads:
                 return
-            if row["created_ms"] > ready_ms:
-                self._plan_dispatch(account_no, max(at, row["created_ms"] / 1000 + decisions.PICKUP_DELAY.value))
+            _, seq, created_ms, free = min(heads)
+            if created_ms > ready_ms:
+                self._plan_dispatch(account_no, max(at, created_ms / 1000 + decisions.PICKUP_DELAY.value))
                 return
-            record = self._sandbox.tasks.store.by_seq(row["seq"])
+            record = self._sandbox.tasks.store.by_seq(seq)
             assert record is not None
-            rng = self.dice(record, "choice")
-            self._assign(record, free.pop(rng.randrange(len(free))), at)
+            email = free[self.dice(record, "choice").randrange(len(free))]
+            busy.add(email)
+            self._assign(record, self.worker(email), at)
+
+    def _first_waiting(self, account_no: int, lane: int) -> Any:
+        return self._store.one(
+            "SELECT seq, created_ms, queue_rank FROM tasks INDEXED BY tasks_waiting"
+            " WHERE account_no = ? AND lane = ? AND queue_rank IS NOT NULL ORDER BY queue_rank, seq LIMIT 1",
+            (account_no, lane),
+        )
+
+    def _lanes(self, account_no: int) -> dict[int, list[str]]:
+        """The lanes in which tasks may be waiting, and who works in each (decisions.STUDIO_LABELERS)."""
+        everybody = [worker.email for worker in self.workers]
+        found = {0: everybody}
+        account_id = self._sandbox.account_id(account_no)
+        rows = self._store.query(
+            "SELECT p.no AS project_no, p.name, b.no AS batch_no FROM projects p LEFT JOIN batches b"
+            " ON b.account_id = p.account_id AND b.project_no = p.no AND b.status = 'in_progress'"
+            " WHERE p.account_id = ? AND p.flavour = 'studio'",
+            (account_id,),
+        )
+        for project_no, name, batch_no in rows:
+            labelers = self._sandbox.studio.labelers
+            found[-project_no] = labelers(account_id, name, None) or everybody
+            if batch_no is not None:
+                people = labelers(account_id, name, batch_no)
+                found[batch_no] = everybody if people is None else people
+        return found
+
+    def worker(self, email: str) -> Worker:
+        """The simulated worker behind an e-mail: of the pool, or a teammate, of the same making as the pool."""
+        return self._by_email.get(email) or hire(email, self._sandbox.options.seed)
 
     def _assign(self, record: TaskRecord, worker: Worker, at: float) -> None:
         record.document |= {"work_started": True, "updated_at": self._sandbox.clock.iso(at)}
@@ -140,8 +173,7 @@ class Engine:
         self._store.execute("DELETE FROM assignments WHERE account_no = ? AND worker = ?", (account_no, email))
         record = self._sandbox.tasks.store.by_seq(event.payload["task"])
         if record is not None and record.status == "pending":
-            worker = self._by_email.get(email) or self.workers[0]  # the pool may be smaller after a restart
-            self._complete(record, worker, event.at)
+            self._complete(record, self.worker(email), event.at)
         self._dispatch(account_no, event.at)
 
     def _complete(self, record: TaskRecord, worker: Worker, at: float) -> None:
@@ -265,3 +297,10 @@ def fail(document: dict[str, Any], failure: dict[str, Any]) -> None:
     document |= {"status": "error", "response": failure}
     if document.get("clear_unique_id_on_error"):
         document.pop("unique_id", None)
+
+
+def lane_of(project: Project | None, batch: Batch | None) -> int:
+    """Where a task waits: among all, or in the lane of its Studio batch, or (negative) of its Studio project."""
+    if project is None or project.flavour != "studio":
+        return 0
+    return -project.no if batch is None else batch.no

@@ -174,7 +174,8 @@ COMPONENTS: dict[str, Schema] = {
         about="A label with more to say. Subchoices are labels again; then only leaves are returned.",
     ),
     "Label": {"oneOf": [type_of("string"), type_of("Choice")], "description": "A label, plain or with its choices."},
-    "EntityLabel": record("name* string", "description string", "display_name string", "children EntityLabel[]"),
+    "NamedLabel": record("name* string", "description string", "display_name string", "children EntityLabel[]"),
+    "EntityLabel": {"oneOf": [type_of("string"), type_of("NamedLabel")], "description": "A kind of entity."},
     "Audit": record(
         "audited_by string", "audited_at time", "audit_time_secs number", "audit_result string", "comments string"
     ),

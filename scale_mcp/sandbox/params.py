@@ -207,8 +207,10 @@ def _check_video(params: dict[str, Any]) -> None:
 def _check_entities(params: dict[str, Any]) -> None:
     if "text" in params and not isinstance(params["text"], str):
         raise invalid('"text" must be a string')
-    if any(not isinstance(label, dict) or not isinstance(label.get("name"), str) for label in params.get("labels", ())):
-        raise invalid('"labels" must be an array of objects with a "name"')
+    for label in params.get("labels", ()):
+        name = label.get("name") if isinstance(label, dict) else label  # decisions.ENTITY_LABELS
+        if not isinstance(name, str) or not name:
+            raise invalid('"labels" must be an array of strings, or of objects with a "name"')
     relationships = params.get("relationships", [])
     if not isinstance(relationships, list) or not all(isinstance(each, dict) for each in relationships):
         raise invalid('"relationships" must be an array of objects')

@@ -71,13 +71,18 @@ def outbox(sandbox: Sandbox, account_id: str | None, limit: int) -> list[dict[st
 
 
 def workers(sandbox: Sandbox) -> list[dict[str, Any]]:
-    """The pool: how good each worker is, the mistakes to expect, and the tasks in hand (one per account at most)."""
+    """The pool, and teammates at work: how good each is, the mistakes to expect, and the tasks in hand.
+
+    Nobody has more than one task per account.
+    """
     in_hand: dict[str, list[dict[str, Any]]] = {}
     for row in sandbox.store.query(
         "SELECT a.worker, a.started_at, t.task_id FROM assignments a JOIN tasks t ON t.seq = a.task_seq ORDER BY t.seq"
     ):
         work = {"task_id": row["task_id"], "since": sandbox.clock.iso(row["started_at"])}
         in_hand.setdefault(row["worker"], []).append(work)
+    pool = {worker.email for worker in sandbox.engine.workers}
+    others = [sandbox.engine.worker(email) for email in in_hand if email not in pool]
     return [
         {
             "email": worker.email,
@@ -87,7 +92,7 @@ def workers(sandbox: Sandbox) -> list[dict[str, Any]]:
             "noise": worker.noise.stated(),
             "at_work": in_hand.get(worker.email, []),
         }
-        for worker in sandbox.engine.workers
+        for worker in [*sandbox.engine.workers, *others]
     ]
 
 

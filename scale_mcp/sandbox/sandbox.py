@@ -24,7 +24,9 @@ from scale_mcp.sandbox.projects import Projects
 from scale_mcp.sandbox.quality import Quality
 from scale_mcp.sandbox.request_log import RequestLog
 from scale_mcp.sandbox.store import Store
+from scale_mcp.sandbox.studio import Studio
 from scale_mcp.sandbox.tasks import Tasks
+from scale_mcp.sandbox.team import Team
 
 if TYPE_CHECKING:
     import httpx2
@@ -66,6 +68,8 @@ class Sandbox:
         self.agenda = Agenda(self.store, self.clock)
         self.projects = Projects(self.store, self.clock)
         self.batches = Batches(self.store, self.clock)
+        self.studio = Studio(self.store)
+        self.team = Team(self)
         self.attachments = Attachments(self)
         self.tasks = Tasks(self)
         self.engine = Engine(self)

@@ -18,8 +18,8 @@ AREAS = (
     "deliveries",
     "quality",
     "uploads",
-    "routes.team",
-    "routes.studio",
+    "team",
+    "studio",
     "routes.quality",
 )
 

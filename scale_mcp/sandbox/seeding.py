@@ -85,7 +85,7 @@ def _enlist(sandbox: Sandbox, account: Account, people: Any) -> list[str]:
         newcomers.append((email, role))
     with sandbox.store.transaction():
         for email, role in newcomers:
-            team.add_active(sandbox, account.id, email, role)
+            sandbox.team.add_active(account.id, email, role)
     return [email for email, _ in newcomers]
 
 

@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS tasks (
     created_ms INTEGER NOT NULL,
     updated_ms INTEGER NOT NULL,
     completed_ms INTEGER,
+    lane INTEGER NOT NULL,          -- which queue it waits in: 0, or one of Studio's (engine.lane_of)
     ordinal INTEGER NOT NULL,       -- the account's how manieth task: what its random numbers are seeded with
     queue_rank INTEGER,             -- lower is earlier; NULL: not waiting for a worker
     document TEXT NOT NULL          -- the object as served, with BASE for our own address
@@ -39,7 +40,7 @@ CREATE INDEX IF NOT EXISTS tasks_by_batch ON tasks (batch_no, status, seq);
 CREATE INDEX IF NOT EXISTS tasks_by_review ON tasks (account_no, review, seq) WHERE review <> '';
 CREATE INDEX IF NOT EXISTS tasks_by_completed ON tasks (account_no, completed_ms, seq) WHERE completed_ms IS NOT NULL;
 CREATE INDEX IF NOT EXISTS tasks_by_updated ON tasks (account_no, updated_ms, seq);
-CREATE INDEX IF NOT EXISTS tasks_waiting ON tasks (account_no, queue_rank, seq) WHERE queue_rank IS NOT NULL;
+CREATE INDEX IF NOT EXISTS tasks_waiting ON tasks (account_no, lane, queue_rank, seq) WHERE queue_rank IS NOT NULL;
 CREATE UNIQUE INDEX IF NOT EXISTS tasks_by_unique_id ON tasks (account_no, unique_id) WHERE unique_id IS NOT NULL;
 CREATE TABLE IF NOT EXISTS task_tags (
     account_no INTEGER NOT NULL,
@@ -77,6 +78,7 @@ class TaskRecord:
     batch_no: int
     ordinal: int
     document: dict[str, Any]
+    lane: int = 0
     queue_rank: int | None = None
     stored: Facts | None = None  # what the counters and tags in the database stand for; None: not stored yet
 
@@ -145,6 +147,7 @@ class TaskStore:
             "created_ms": milliseconds(document["created_at"]),
             "updated_ms": milliseconds(document["updated_at"]),
             "completed_ms": milliseconds(completed) if completed else None,
+            "lane": record.lane,
             "ordinal": record.ordinal,
             "queue_rank": record.queue_rank,
             "document": dumps(document),
@@ -194,6 +197,7 @@ def record_of(row: Any) -> TaskRecord:
         account_no=row["account_no"],
         project_no=row["project_no"],
         batch_no=row["batch_no"],
+        lane=row["lane"],
         ordinal=row["ordinal"],
         document=json.loads(row["document"]),
         queue_rank=row["queue_rank"],

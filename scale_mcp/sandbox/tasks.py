@@ -178,6 +178,7 @@ class Tasks:
             account_no=account_no,
             project_no=project.no if project is not None else 0,
             batch_no=batch.no if batch is not None else 0,
+            lane=engine.lane_of(project, batch),
             ordinal=self._next_ordinal(account_no),
             document=document,
         )

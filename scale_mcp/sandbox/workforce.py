@@ -75,15 +75,22 @@ def make_pool(workers: int, seed: int = 0, *, spammers: float = 0.0) -> list[Wor
 
 
 def _hire(number: int, rng: random.Random, spammers: float) -> Worker:
+    name = FIRST_NAMES[number % len(FIRST_NAMES)] + (f".{number // len(FIRST_NAMES) + 1}" if number >= 26 else "")
+    return _person(f"{name}@example.com", rng, spammers)
+
+
+def hire(email: str, seed: int = 0) -> Worker:
+    """Somebody from outside of the pool; the same qualities for the same e-mail and seed."""
+    return _person(email, random.Random(f"workforce|{seed}|{email.lower()}"), spammers=0.0)
+
+
+def _person(email: str, rng: random.Random, spammers: float) -> Worker:
     accuracy = rng.betavariate(ACCURACY_ALPHA, ACCURACY_BETA)
     if rng.random() < spammers:
         accuracy = 0.3
     skill = min(max(0.6 * accuracy + 0.4 * rng.random(), 0.05), 0.98)
     speed = rng.lognormvariate(0, 0.25)
-    name = FIRST_NAMES[number % len(FIRST_NAMES)] + (f".{number // len(FIRST_NAMES) + 1}" if number >= 26 else "")
-    return Worker(
-        f"{name}@example.com", round(skill, 3), round(speed, 3), round(accuracy, 3), noise_of(skill, accuracy)
-    )
+    return Worker(email, round(skill, 3), round(speed, 3), round(accuracy, 3), noise_of(skill, accuracy))
 
 
 def noise_of(skill: float, accuracy: float) -> Noise:

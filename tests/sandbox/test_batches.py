@@ -205,3 +205,13 @@ async def test_a_page_of_batches_is_read_in_the_order_of_an_index(sandbox: Sandb
     sql = f"{SELECT} WHERE b.account_id = ?{where} ORDER BY b.no DESC LIMIT ? OFFSET ?"
     plan = sandbox.store.plan(sql, [1] * sql.count("?"))
     assert not [line for line in plan if "SCAN" in line or "TEMP B-TREE" in line], plan
+
+
+async def test_a_studio_batch_may_be_for_calibration(live: httpx2.AsyncClient) -> None:
+    await project(live, studio=True)
+    made = await batch(live, calibration_batch=True)
+    assert (made["calibration_batch"], made["self_label_batch"]) == (True, False)
+    await refused(live.post("/batches", json={"project": "cars", "name": "own", "self_label_batch": True}), 400)
+    await ok(live.post("/batches/first/finalize"))
+    (shown,) = await ok(live.get("/studio/batches"))
+    assert shown["batchType"] == "Calibration"

@@ -9,7 +9,7 @@ import pytest
 
 from scale_mcp.sandbox import SANDBOX_URL, Sandbox, SandboxOptions
 from scale_mcp.sandbox.accounts import account_for
-from tests.sandbox.calls import BOXES, batch, ok, project, task
+from tests.sandbox.calls import BOXES, batch, ok, project, refused, task
 
 pytestmark = pytest.mark.anyio
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
@@ -190,10 +190,10 @@ async def test_a_large_batch_is_released_piece_by_piece_and_entirely(monkeypatch
 async def test_the_next_task_is_found_by_the_index_of_the_waiting(sandbox: Sandbox) -> None:
     (line,) = sandbox.store.plan(
         "SELECT seq, created_ms FROM tasks INDEXED BY tasks_waiting"
-        " WHERE account_no = ? AND queue_rank IS NOT NULL ORDER BY queue_rank, seq LIMIT 1",
-        (1,),
+        " WHERE account_no = ? AND lane = ? AND queue_rank IS NOT NULL ORDER BY queue_rank, seq LIMIT 1",
+        (1, 0),
     )
-    assert line == "SEARCH tasks USING INDEX tasks_waiting (account_no=? AND queue_rank>?)"
+    assert line == "SEARCH tasks USING INDEX tasks_waiting (account_no=? AND lane=? AND queue_rank>?)"
 
 
 async def test_an_answer_that_cannot_be_made_does_not_stop_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,3 +206,82 @@ async def test_an_answer_that_cannot_be_made_does_not_stop_the_work(monkeypatch:
         await task(live)
         await sandbox.advance(DAY)
         assert [(each["status"], each["response"]) for each in await documents(live)] == [("completed", {})] * 2
+
+
+async def studio_batch(live: httpx2.AsyncClient, name: str = "first", tasks: int = 6) -> None:
+    await batch(live, name)
+    for _ in range(tasks):
+        await task(live, batch=name)
+    await ok(live.post(f"/batches/{name}/finalize"))
+
+
+def workers_of(sandbox: Sandbox) -> list[str]:
+    """Who is at work now."""
+    return sorted(row["worker"] for row in sandbox.store.query("SELECT worker FROM assignments"))
+
+
+async def test_studio_tasks_go_to_those_assigned_to_the_project(sandbox: Sandbox, live: httpx2.AsyncClient) -> None:
+    await project(live, studio=True)
+    pair = [worker.email for worker in sandbox.engine.workers[:2]]
+    await ok(live.post("/studio/assignments/add", json={"emails": pair, "projects": ["cars"]}))
+    await studio_batch(live)
+    await sandbox.advance(60)
+    assert workers_of(sandbox) == sorted(pair)
+    await sandbox.advance(DAY)
+    assert await ok(live.get("/batches/first/status")) == {"status": "completed", "completed": 6}
+
+
+async def test_a_batch_given_to_groups_is_theirs_and_other_work_goes_on(
+    sandbox: Sandbox, live: httpx2.AsyncClient
+) -> None:
+    await project(live, studio=True)
+    emails = [worker.email for worker in sandbox.engine.workers[:3]]
+    await ok(live.post("/studio/assignments/add", json={"emails": emails, "projects": ["cars"]}))
+    await ok(live.post("/studio/projects/cars/groups", json={"name": "night", "emails": emails[:1]}))
+    await batch(live)
+    await ok(live.put("/studio/batches/first", json={"groups": ["night"]}))
+    for _ in range(3):
+        await task(live, batch="first")
+    await ok(live.post("/batches/first/finalize"))
+    loose = [(await task(live))["task_id"] for _ in range(4)]
+    await sandbox.advance(60)
+    assert emails[0] in workers_of(sandbox)
+    assert len(workers_of(sandbox)) == 5
+    started = [(await ok(live.get(f"/task/{each}")))["work_started"] for each in loose]
+    assert all(started)
+    await ok(live.put("/studio/projects/cars/groups/night", json={"remove_emails": emails[:1]}))
+    await sandbox.advance(DAY)
+    assert (await ok(live.get("/batches/first/status")))["pending"] == 2, "an empty group works on nothing"
+    await ok(live.put("/studio/projects/cars/groups/night", json={"add_emails": emails[1:2]}))
+    await sandbox.advance(DAY)
+    assert (await ok(live.get("/batches/first/status")))["status"] == "completed"
+
+
+async def test_an_invited_teammate_accepts_and_works_like_a_simulated_one(
+    sandbox: Sandbox, live: httpx2.AsyncClient
+) -> None:
+    await project(live, studio=True)
+    await ok(live.post("/teams/invite", json={"emails": ["Eve@example.com"], "team_role": "labeler"}))
+    who = {"emails": ["eve@example.com"], "projects": ["cars"]}
+    await refused(live.post("/studio/assignments/add", json=who), 400)
+    await sandbox.advance(DAY)
+    (eve,) = [each for each in await ok(live.get("/teams")) if each["email"] == "Eve@example.com"]
+    assert (eve["role"], eve["firstName"], "expiry" in eve) == ("labeler", "Eve", False)
+    await ok(live.post("/studio/assignments/add", json=who))
+    await studio_batch(live, tasks=2)
+    await sandbox.advance(60)
+    assert workers_of(sandbox) == ["Eve@example.com"]
+    await sandbox.advance(DAY)
+    assert (await ok(live.get("/batches/first/status")))["status"] == "completed"
+
+
+async def test_an_invitation_renewed_is_accepted_later(sandbox: Sandbox, live: httpx2.AsyncClient) -> None:
+    async def role() -> str:
+        return str(next(e["role"] for e in await ok(live.get("/teams")) if e["email"] == "eve@example.com"))
+
+    for wait in (DAY / 2, DAY / 2 + 1):
+        await ok(live.post("/teams/invite", json={"emails": ["eve@example.com"], "team_role": "member"}))
+        await sandbox.advance(wait)
+        assert await role() == "invited"
+    await sandbox.advance(DAY / 2)
+    assert await role() == "member"

@@ -345,3 +345,12 @@ async def test_a_segmentation_gives_png_masks(tester: httpx2.AsyncClient) -> Non
     answer = await tester.get(made["response"]["annotations"]["combined"]["indexedImage"])
     assert answer.headers["content-type"] == "image/png"
     assert answer.content.startswith(b"\x89PNG")
+
+
+async def test_labels_of_entities_may_be_plain_strings(connect: Connect) -> None:
+    tester = connect("test_entities")
+    made = await task(tester, "namedentityrecognition", labels=["person", {"name": "event"}])
+    assert [each["label"] for each in made["response"]["annotations"]] == ["person", "event"]
+    for labels in ([""], [3], [{"name": 3}], [{"choice": "person"}]):
+        body = {"text": "Ann", "labels": labels}
+        assert "labels" in await refused(tester.post("/task/namedentityrecognition", json=body), 400)

@@ -25,7 +25,8 @@ def create(request: Request) -> Reply:
     for name, flag in flags.items():
         if not isinstance(flag, bool):
             raise params.invalid(f'"{name}" must be a boolean')
-        if flag and project.flavour != "rapid":
+        studio = project.flavour == "studio" and name == "calibration_batch"
+        if flag and project.flavour != "rapid" and not studio:
             raise ApiError(decisions.RAPID_ONLY_BATCHES.value, f'"{name}" is for batches of Rapid projects only.')
     batch = sandbox.batches.create(
         request.account,

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from scale_mcp.sandbox import batches, decisions, ids
+from scale_mcp.sandbox import batches, decisions
 from scale_mcp.sandbox.http import ApiError, Reply, Request, Route
-from scale_mcp.sandbox.routes.team import active_people, emails_of, people
-from scale_mcp.sandbox.store import dumps
+from scale_mcp.sandbox.routes.team import emails_of
 
 if TYPE_CHECKING:
     from sqlite3 import Row
@@ -17,37 +16,11 @@ if TYPE_CHECKING:
     from scale_mcp.sandbox.batches import Batch
     from scale_mcp.sandbox.sandbox import Sandbox
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS studio_assignments (
-    position INTEGER PRIMARY KEY AUTOINCREMENT,
-    account_id TEXT NOT NULL,
-    email TEXT NOT NULL COLLATE NOCASE,
-    project TEXT NOT NULL,
-    UNIQUE (account_id, email, project)
-);
-CREATE TABLE IF NOT EXISTS studio_groups (
-    position INTEGER PRIMARY KEY AUTOINCREMENT,
-    account_id TEXT NOT NULL,
-    id TEXT NOT NULL,
-    project TEXT NOT NULL,
-    name TEXT NOT NULL,
-    emails TEXT NOT NULL,
-    UNIQUE (account_id, project, name)
-);
-CREATE TABLE IF NOT EXISTS studio_batches (
-    account_id TEXT NOT NULL,
-    batch_no INTEGER NOT NULL,
-    priority INTEGER,
-    groups TEXT NOT NULL DEFAULT '[]',
-    PRIMARY KEY (account_id, batch_no)
-) WITHOUT ROWID;
-"""
-
 # decisions.STUDIO_PENDING, STUDIO_NEW_BATCH_LAST: those that were given a place come first, in its order; the rest
 # follow in the default order: calibration batches, then the oldest.
 PENDING = f"""
 SELECT pending.* FROM ({batches.SELECT} WHERE b.account_id = ? AND b.status = 'in_progress' AND p.flavour = 'studio')
-AS pending LEFT JOIN studio_batches s ON s.account_id = pending.account_id AND s.batch_no = pending.no
+AS pending LEFT JOIN studio_batches s ON s.batch_no = pending.no
 ORDER BY s.priority IS NULL, s.priority, pending.calibration DESC, pending.no
 """  # noqa: S608 - nothing but constants
 
@@ -61,49 +34,38 @@ def list_assignments(request: Request) -> Reply:
 
 
 def _assignments(sandbox: Sandbox, account: Account) -> dict[str, list[str]]:
-    assigned: dict[str, list[str]] = {}
-    rows = sandbox.store.query(
-        "SELECT email, project FROM studio_assignments WHERE account_id = ? ORDER BY position", (account.id,)
-    )
-    for row in rows:
-        assigned.setdefault(row["email"].lower(), []).append(row["project"])
-    return {row["email"]: assigned.get(email, []) for email, row in active_people(sandbox, account.id).items()}
+    assigned = sandbox.studio.assigned_projects(account.id)
+    return {row["email"]: assigned.get(email, []) for email, row in sandbox.team.active(account.id).items()}
 
 
 def add_assignments(request: Request) -> Reply:
     """``POST /studio/assignments/add``: every e-mail gets every project. 404 for strangers, 400 for who cannot work."""
     emails, projects = _pairs(request)
     sandbox, account = request.sandbox, request.account
-    active = active_people(sandbox, account.id)
+    active = sandbox.team.active(account.id)
     for email in emails:
         if email.lower() not in active:
             raise ApiError(400, f"{email} is not an active member of the team.")
-    with sandbox.store.transaction():
-        for email in emails:
-            for project in projects:
-                sandbox.store.execute(
-                    "INSERT INTO studio_assignments (account_id, email, project) VALUES (?, ?, ?)"
-                    " ON CONFLICT DO NOTHING",
-                    (account.id, active[email.lower()]["email"], project),
-                )
-    return Reply(_assignments(sandbox, account))
+    for email in emails:
+        for project in projects:
+            sandbox.studio.assign(account.id, active[email.lower()]["email"], project)
+    return _reshuffled(request, Reply(_assignments(sandbox, account)))
 
 
 def remove_assignments(request: Request) -> Reply:
     """``POST /studio/assignments/remove``: pairs that are not there are ignored (decisions.STUDIO_LEAVING)."""
     emails, projects = _pairs(request)
     sandbox, account = request.sandbox, request.account
-    leaving = {email.lower() for email in emails}
-    with sandbox.store.transaction():
-        for project in projects:
-            for email in emails:
-                sandbox.store.execute(
-                    "DELETE FROM studio_assignments WHERE account_id = ? AND email = ? AND project = ?",
-                    (account.id, email, project),
-                )
-            for group in _groups(sandbox, account, project):
-                _set_members(sandbox, group, [e for e in json.loads(group["emails"]) if e.lower() not in leaving])
-    return Reply(_assignments(sandbox, account))
+    for project in projects:
+        sandbox.studio.take_off(account.id, emails, project)
+    return _reshuffled(request, Reply(_assignments(sandbox, account)))
+
+
+def _reshuffled(request: Request, reply: Reply) -> Reply:
+    """Others may work now on what is waiting: somebody looks at the queue."""
+    sandbox = request.sandbox
+    sandbox.engine.expect(sandbox.account_no(request.account.id), sandbox.clock.now())
+    return reply
 
 
 def _pairs(request: Request) -> tuple[list[str], list[str]]:
@@ -115,7 +77,7 @@ def _pairs(request: Request) -> tuple[list[str], list[str]]:
     emails, projects = emails_of(body), body.get("projects")
     if not isinstance(projects, list) or not projects or not all(isinstance(name, str) and name for name in projects):
         raise ApiError(400, 'Parameter is invalid, reason: "projects" is required')
-    members = {row["email"].lower() for row in people(request.sandbox, request.account.id)}
+    members = {row["email"].lower() for row in request.sandbox.team.people(request.account.id)}
     for email in emails:
         if email.lower() not in members:
             raise ApiError(404, f"There is no teammate with the e-mail {email}.")
@@ -130,7 +92,7 @@ def _pairs(request: Request) -> tuple[list[str], list[str]]:
 def list_groups(request: Request) -> Reply:
     """``GET /studio/projects/{project}/groups``: the groups of a project, in the order of their making."""
     project = request.sandbox.projects.get(request.account, request.params["project"])
-    groups = _groups(request.sandbox, request.account, project.name)
+    groups = request.sandbox.studio.groups(request.account.id, project.name)
     return Reply([_describe_group(request, group) for group in groups])
 
 
@@ -142,12 +104,10 @@ def create_group(request: Request) -> Reply:
     if not isinstance(name, str) or not name.strip():
         raise ApiError(400, 'Parameter is invalid, reason: "name" is required')
     emails = _assigned_to(request, project.name, emails_of(body))
-    if _group(request, project.name, name) is not None:
+    sandbox, account_id = request.sandbox, request.account.id
+    if sandbox.studio.group(account_id, project.name, name) is not None:
         raise ApiError(decisions.STUDIO_GROUP_TAKEN.value, f'The project already has a group with the name "{name}".')
-    request.sandbox.store.execute(
-        "INSERT INTO studio_groups (account_id, id, project, name, emails) VALUES (?, ?, ?, ?, ?)",
-        (request.account.id, ids.object_id(request.sandbox.clock.now()), project.name, name, dumps(emails)),
-    )
+    sandbox.studio.add_group(account_id, project.name, name, emails, sandbox.clock.now())
     return _answer_group(request, project.name, name)
 
 
@@ -155,29 +115,16 @@ def update_group(request: Request) -> Reply:
     """``PUT /studio/projects/{project}/groups/{group}``: people join and leave; both lists may be absent or empty."""
     project = request.sandbox.projects.get(request.account, request.params["project"])
     name = request.params["group"]
-    group = _group(request, project.name, name)
+    studio = request.sandbox.studio
+    group = studio.group(request.account.id, project.name, name)
     if group is None:
         raise ApiError(404, f'Group "{name}" not found.')
     body = request.object()
     joining = _assigned_to(request, project.name, emails_of(body, "add_emails") if body.get("add_emails") else [])
     leaving = {email.lower() for email in (emails_of(body, "remove_emails") if body.get("remove_emails") else [])}
     members = {email.lower(): email for email in [*json.loads(group["emails"]), *joining]}
-    _set_members(request.sandbox, group, [email for low, email in members.items() if low not in leaving])
-    return _answer_group(request, project.name, name)
-
-
-def _groups(sandbox: Sandbox, account: Account, project: str) -> list[Row]:
-    return sandbox.store.query(
-        "SELECT * FROM studio_groups WHERE account_id = ? AND project = ? ORDER BY position", (account.id, project)
-    )
-
-
-def _group(request: Request, project: str, name: str) -> Row | None:
-    return next((row for row in _groups(request.sandbox, request.account, project) if row["name"] == name), None)
-
-
-def _set_members(sandbox: Sandbox, group: Row, emails: list[str]) -> None:
-    sandbox.store.execute("UPDATE studio_groups SET emails = ? WHERE position = ?", (dumps(emails), group["position"]))
+    studio.set_members(group, [email for low, email in members.items() if low not in leaving])
+    return _reshuffled(request, _answer_group(request, project.name, name))
 
 
 def _assigned_to(request: Request, project: str, emails: list[str]) -> list[str]:
@@ -194,13 +141,13 @@ def _assigned_to(request: Request, project: str, emails: list[str]) -> list[str]
 
 
 def _answer_group(request: Request, project: str, name: str) -> Reply:
-    group = _group(request, project, name)
+    group = request.sandbox.studio.group(request.account.id, project, name)
     assert group is not None
     return Reply(_describe_group(request, group))
 
 
 def _describe_group(request: Request, group: Row) -> dict[str, Any]:
-    known = {row["email"].lower(): row["id"] for row in people(request.sandbox, request.account.id)}
+    known = {row["email"].lower(): row["id"] for row in request.sandbox.team.people(request.account.id)}
     emails: list[str] = json.loads(group["emails"])
     return {
         "id": group["id"],
@@ -233,16 +180,14 @@ def set_priorities(request: Request) -> Reply:
         problems += [f"missing: {', '.join(missing)}"] * bool(missing)
         problems += ["some are named twice"] * (len(set(names)) < len(names))
         raise ApiError(400, f'"batches" must name every pending batch exactly once; {"; ".join(problems)}.')
-    with request.sandbox.store.transaction():
-        for place, name in enumerate(names, start=1):
-            _put(request, pending[name], priority=place)
+    for place, name in enumerate(names, start=1):
+        request.sandbox.studio.put(request.account.id, pending[name].no, place=place)
     return _queued_again(request)
 
 
 def reset_priorities(request: Request) -> Reply:
     """``POST /studio/batches/reset_priorities``: back to calibration batches first, then the oldest."""
-    sandbox, account = request.sandbox, request.account
-    sandbox.store.execute("UPDATE studio_batches SET priority = NULL WHERE account_id = ?", (account.id,))
+    request.sandbox.studio.forget_places(request.account.id)
     return _queued_again(request)
 
 
@@ -262,33 +207,24 @@ def assign_groups(request: Request) -> Reply:
     names = request.object().get("groups", [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ApiError(400, 'Parameter is invalid, reason: "groups" must be an array of strings')
-    groups = {row["name"] for row in _groups(request.sandbox, request.account, batch.project)}
+    studio = request.sandbox.studio
+    groups = {row["name"] for row in studio.groups(request.account.id, batch.project)}
     for name in names:
         if name in groups:
             continue
         if "@" not in name:
             raise ApiError(404, f'Group "{name}" not found.')
         _assigned_to(request, batch.project, [name])
-    _put(request, batch, groups=list(dict.fromkeys(names)))
-    return Reply(_describe_batch(request, batch))
+    studio.put(request.account.id, batch.no, groups=list(dict.fromkeys(names)))
+    return _reshuffled(request, Reply(_describe_batch(request, batch)))
 
 
 def _pending(request: Request) -> list[Batch]:
     return [batches.batch_of(row) for row in request.sandbox.store.query(PENDING, (request.account.id,))]
 
 
-def _put(request: Request, batch: Batch, *, priority: int | None = None, groups: list[str] | None = None) -> None:
-    request.sandbox.store.execute(
-        "INSERT INTO studio_batches (account_id, batch_no, priority, groups) VALUES (?1, ?2, ?3, coalesce(?4, '[]'))"
-        " ON CONFLICT DO UPDATE SET priority = coalesce(?3, priority), groups = coalesce(?4, groups)",
-        (request.account.id, batch.no, priority, None if groups is None else dumps(groups)),
-    )
-
-
 def _describe_batch(request: Request, batch: Batch) -> dict[str, Any]:
-    own = request.sandbox.store.one(
-        "SELECT * FROM studio_batches WHERE account_id = ? AND batch_no = ?", (batch.account_id, batch.no)
-    )
+    studio = request.sandbox.studio
     counts = request.sandbox.batches.counts(batch)
     project = request.sandbox.projects.get(request.account, batch.project)
     shown = {
@@ -299,10 +235,11 @@ def _describe_batch(request: Request, batch: Batch) -> dict[str, Any]:
         "batchType": "Calibration" if batch.calibration else "Production",
         "total": sum(counts.values()),
         "completed": counts.get("completed", 0),
-        "groups": [] if own is None else json.loads(own["groups"]),
+        "groups": studio.groups_of(batch.no),
     }
-    if own is not None and own["priority"] is not None:
-        shown["studioPriority"] = own["priority"]
+    place = studio.place(batch.no)
+    if place is not None:
+        shown["studioPriority"] = place
     return shown
 
 
