@@ -65,7 +65,7 @@ class LazyGroup(TyperGroup):
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from scale_mcp.cli.console import version
+        from scale_mcp.version import version
 
         typer.echo(f"scale-mcp {version()}")
         raise typer.Exit

@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from scale_mcp.cli.console import Exit, version
+from scale_mcp.cli.console import Exit
 from scale_mcp.cli.hosts import KEY, command
+from scale_mcp.version import version
 
 if TYPE_CHECKING:
     from scale_mcp.settings import Settings

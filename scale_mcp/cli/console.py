@@ -57,13 +57,3 @@ def stderr_console() -> Console:
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 120)
-
-
-def version() -> str:
-    """The installed version; a source tree that was never installed says so."""
-    from importlib import metadata
-
-    try:
-        return metadata.version("scale-mcp")
-    except metadata.PackageNotFoundError:
-        return "0+source"

@@ -64,6 +64,8 @@ def install(
         write_json(merge(chosen, {}, name, new))
         return
     _write(chosen, path, name, new)
+    if scope == "project":
+        say(f"  It starts {new['command']}: whoever else uses this file needs that path, too.")
     if key:
         say(f"  The key is in that file in plain text: whoever can read the file can use it.\n  Next: {chosen.after}")
     else:

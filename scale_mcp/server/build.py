@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed_version
+from collections.abc import Mapping
 from typing import Any
 
 import mcp.types as t
@@ -12,12 +11,12 @@ from mcp.server.lowlevel import Server
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity, authenticated_principal
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler
 
-from scale_mcp.server.calls import CallAnswer, CallDesk, Context, unknown_tool
+from scale_mcp.server.calls import CallAnswer, CallDesk, unknown_tool
 from scale_mcp.server.connection import Connection
 from scale_mcp.server.consent import LIFETIME
 from scale_mcp.server.definitions import definition
 from scale_mcp.server.discovery import Discovery, LocalTool
-from scale_mcp.server.guard import catch_all, guarded
+from scale_mcp.server.guard import Context, catch_all, guarded
 from scale_mcp.server.limits import CallLimit
 from scale_mcp.server.offers import Offers
 from scale_mcp.server.paging import Pages
@@ -26,6 +25,7 @@ from scale_mcp.settings import Settings
 from scale_mcp.text import one_line
 from scale_mcp.tools.card import Card
 from scale_mcp.tools.instructions import INSTRUCTIONS
+from scale_mcp.version import version
 
 NAME = "scale-mcp"
 WEBSITE = "https://scale.com/docs"
@@ -37,7 +37,7 @@ FOREIGN_TEXT = (
 STEADY = CacheHint(ttl_ms=300_000, scope="public")
 
 
-def build_server(connection: Connection, settings: Settings, cards: dict[str, Card] | None = None) -> Server[Any]:
+def build_server(connection: Connection, settings: Settings, cards: Mapping[str, Card] | None = None) -> Server[Any]:
     """A server over ``connection``. ``cards`` stands in for the registry in tests.
 
     Raises ``SettingsError`` when a filter names a toolset or tool that does not exist, or leaves none.
@@ -87,7 +87,7 @@ class ToolSurface:
     def __init__(self, selection: Selection, desk: CallDesk, settings: Settings) -> None:
         self._desk = desk
         self._pages = Pages(settings.list_page_size)
-        self._cards: dict[str, Card] = {} if settings.discovery else dict(selection.cards)
+        self._cards: Mapping[str, Card] = {} if settings.discovery else selection.cards
         self._local: dict[str, LocalTool] = {}
         self._defined: dict[str, t.Tool] = {}
         if settings.discovery:
@@ -125,13 +125,6 @@ class ToolSurface:
             return await local.run(ctx, params)
         assert card is not None
         return await self._desk.run(ctx, params, card, params.arguments or {})
-
-
-def version() -> str:
-    try:
-        return installed_version(NAME)
-    except PackageNotFoundError:  # run from a source tree
-        return "0.0.0"
 
 
 def _state_security() -> RequestStateSecurity:

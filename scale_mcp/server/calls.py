@@ -10,11 +10,11 @@ import anyio
 import mcp.types as t
 import structlog
 from mcp import MCPError
-from mcp.server import ServerRequestContext
 
 from scale_mcp.api.errors import ScaleError
 from scale_mcp.server.connection import Connection
 from scale_mcp.server.consent import ConsentGate
+from scale_mcp.server.guard import Context
 from scale_mcp.server.limits import CallLimit
 from scale_mcp.server.logs import get_logger
 from scale_mcp.server.results import failure, scale_failure, success
@@ -24,7 +24,6 @@ from scale_mcp.tools.card import Call, Card, Progress, ToolFailure
 
 log = get_logger(__name__)
 
-Context = ServerRequestContext[Any, Any]
 CallAnswer = t.CallToolResult | t.InputRequiredResult
 
 
@@ -82,7 +81,7 @@ class CallDesk:
             return "asked", question
         try:
             # Waiting for a person does not count; from here on Scale's time runs, and the api layer sees the deadline.
-            with anyio.move_on_after(self._settings.call_timeout) as scope:
+            with anyio.move_on_after(self._settings.call_timeout):
                 output = await card.run(self._call(ctx), checked)
                 return "ok", success(output, self._settings.max_result_chars)
         except ToolFailure as problem:
@@ -94,18 +93,11 @@ class CallDesk:
         except Exception:
             log.exception("tool_call_crashed")
             return "crashed", unexpected(card.name, call_id)
-        if not scope.cancelled_caught:  # pragma: no cover - the block above returns or raises
-            raise RuntimeError("a tool call ended without an outcome")
-        return "timeout", failure(
-            f"{card.name} was given up after {self._settings.call_timeout:g} s. "
-            + (
-                "Try again, or ask for less at once."
-                if card.risk == "read"
-                else "It may have taken effect: look first."
-            ),
-            "timeout",
-            retryable=card.risk == "read",
-        )
+        # Whatever ends in time has returned or raised above.
+        reading = card.risk == "read"
+        cure = "Try again, or ask for less at once." if reading else "It may have taken effect: look first."
+        told = f"{card.name} was given up after {self._settings.call_timeout:g} s. {cure}"
+        return "timeout", failure(told, "timeout", retryable=reading)
 
     def _call(self, ctx: Context) -> Call:
         return Call(

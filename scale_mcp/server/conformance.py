@@ -18,7 +18,7 @@ from mcp.server.streamable_http import EventCallback, EventMessage, EventStore
 from mcp.server.subscriptions import InMemorySubscriptionBus, PromptsListChanged, ToolsListChanged
 from mcp.shared.message import ServerMessageMetadata
 
-from scale_mcp.server.calls import CallAnswer, Context
+from scale_mcp.server.calls import CallAnswer
 from scale_mcp.server.conformance_content import (
     STRING,
     WAV,
@@ -33,6 +33,7 @@ from scale_mcp.server.conformance_content import (
 )
 from scale_mcp.server.consent import FIRST_MODERN
 from scale_mcp.server.discovery import LocalTool
+from scale_mcp.server.guard import Context
 from scale_mcp.server.offers import Offers
 from scale_mcp.server.results import failure
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import mcp.types as t
 
-from scale_mcp.server.calls import Context
+from scale_mcp.server.guard import Context
 from scale_mcp.server.offers import LocalPrompt, LocalResource, Offers
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP4z8AAAAMBAQD3A0FDAAAAAElFTkSuQmCC"

@@ -21,9 +21,9 @@ from typing import Any
 
 import mcp.types as t
 from mcp import MCPError
-from mcp.server import ServerRequestContext
 
 from scale_mcp.server.connection import Connection
+from scale_mcp.server.guard import Context
 from scale_mcp.server.logs import get_logger
 from scale_mcp.settings import Settings
 from scale_mcp.text import one_line
@@ -60,7 +60,7 @@ class ConsentGate:
 
     async def obtain(
         self,
-        ctx: ServerRequestContext[Any, Any],
+        ctx: Context,
         params: t.CallToolRequestParams,
         card: Card,
         risk: Risk,
@@ -130,7 +130,7 @@ def _shown(value: Any) -> str:
     return one_line(text, SHOWN) + (f" ({len(text):,} characters)" if len(text) > SHOWN else "")
 
 
-def _can_ask(ctx: ServerRequestContext[Any, Any]) -> bool:
+def _can_ask(ctx: Context) -> bool:
     """Whether the client can show a form to a person. An empty capability means forms, by its oldest definition."""
     capabilities = ctx.session.client_capabilities
     elicitation = capabilities.elicitation if capabilities is not None else None
@@ -144,7 +144,7 @@ def _ask_back(message: str) -> t.InputRequiredResult:
     return t.InputRequiredResult(input_requests={QUESTION: request}, request_state=secrets.token_urlsafe(16))
 
 
-async def _ask_now(ctx: ServerRequestContext[Any, Any], message: str) -> t.ElicitResult:
+async def _ask_now(ctx: Context, message: str) -> t.ElicitResult:
     try:
         return await ctx.session.elicit_form(message, FORM, ctx.request_id)
     except MCPError as error:

@@ -14,8 +14,9 @@ from typing import Any
 
 import mcp.types as t
 
-from scale_mcp.server.calls import CallAnswer, CallDesk, Context
+from scale_mcp.server.calls import CallAnswer, CallDesk
 from scale_mcp.server.definitions import hints
+from scale_mcp.server.guard import Context
 from scale_mcp.server.results import failure
 from scale_mcp.server.search import ToolSearch
 from scale_mcp.server.selection import Selection

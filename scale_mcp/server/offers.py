@@ -15,8 +15,8 @@ import mcp.types as t
 from mcp import MCPError
 
 from scale_mcp.api.errors import NotFound, ScaleError
-from scale_mcp.server.calls import Context
 from scale_mcp.server.connection import Connection
+from scale_mcp.server.guard import Context
 from scale_mcp.server.limits import CallLimit
 from scale_mcp.server.logs import get_logger
 from scale_mcp.server.paging import Pages
@@ -61,7 +61,7 @@ class Offers:
         self._resources: list[LocalResource] = []
         self._prompts: dict[str, LocalPrompt] = {}
         for template in resources.TEMPLATES:
-            if selection.get(template.read_by) is not None:
+            if template.read_by in selection.cards:
                 self.add_resource(LocalResource(_template(template), template.addresses, self._read_from_scale))
         for prompt in prompts.PROMPTS.values():
             self.add_prompt(LocalPrompt(_prompt(prompt), partial(_render, prompt)))
@@ -124,7 +124,7 @@ class Offers:
         """Names that begin with what was typed; none where nothing fits, is offered or answers in time."""
         kind = _completed(params)
         nothing = completion.Completion([], 0, has_more=False)
-        if kind is None or self._selection.get(completion.LISTED_BY[kind]) is None or self._limit.take():
+        if kind is None or completion.LISTED_BY[kind] not in self._selection.cards or self._limit.take():
             return _completion(nothing)
         chosen = (params.context.arguments or {}).get("project") if params.context else None
         found = nothing

@@ -75,6 +75,7 @@ def fence(text: str) -> str:
 def fit(value: Any, limit: int) -> tuple[Any, bool]:
     """``value`` with long strings, lists and maps cut until its JSON has at most ``limit`` characters.
 
+    Tools have fitted what they return already, by what it means; this is for limits that the operator set lower.
     Types stay what they were, so the output schema still holds. The second value tells whether anything was cut.
     """
     if _size(value) <= limit:

@@ -16,15 +16,15 @@ from itertools import takewhile
 from scale_mcp.server.vocabulary import SYNONYMS, is_question, plurals, words
 from scale_mcp.tools.card import Card
 
+SATURATION, LENGTH_SHARE = 1.2, 0.4  # BM25's k1 and b; descriptions differ in length for no good reason, so b is low
 WEIGHTS = {"name": 3.0, "title": 2.5, "keywords": 2.5, "description": 1.0}
 SYNONYM_WEIGHT = 0.55  # of a word that only stands near what was asked for
-SATURATION, LENGTH_SHARE = 1.2, 0.4  # BM25's k1 and b; descriptions differ in length for no good reason, so b is low
-
 PLURAL_WEIGHT = 0.5  # "tasks" is more often said for list_tasks than for get_task
-READING_BONUS = 1.25  # a question wants to know something
-NAMED_BONUS = 10.0  # a letter, for a tool that is called by its name
 SHORTEST_GUESS = 5  # letters of a word that may be guessed at
+
+READING_BONUS = 1.25  # a question wants to know something
 NAME_BONUS = 2.0  # a request that speaks of a whole tool name counts three times
+NAMED_BONUS = 10.0  # a letter, for a tool that is called by its name
 
 
 @dataclass(frozen=True)

@@ -79,10 +79,6 @@ def task_fields(task: Task) -> dict[str, Any]:
     return {**small, **large, "shortened": notes + more_notes or None}
 
 
-def task_result(task: Task) -> TaskResult:
-    return TaskResult.model_validate(task_fields(task))
-
-
 class ChangedTask(TaskResult):
     """A task after a change, told by what was changed."""
 

@@ -216,7 +216,9 @@ def test_print_shows_the_entry_on_stdout_and_writes_nothing(home: Path) -> None:
     ("host", "file"), [("claude-code", ".mcp.json"), ("cursor", ".cursor/mcp.json"), ("vscode", ".vscode/mcp.json")]
 )
 def test_project_scope_writes_into_this_folder(home: Path, tmp_path: Path, host: str, file: str) -> None:
-    assert install(host, "--scope", "project").exit_code == 0
+    result = install(host, "--scope", "project")
+    assert result.exit_code == 0
+    assert "whoever else uses this file needs that path" in result.output
     assert (tmp_path / file).is_file()
     assert list(home.iterdir()) == []
 
