@@ -11,11 +11,11 @@ def main() -> None:
     if sys.argv[1:2] == ["serve"]:
         from scale_mcp.front.start import open_with_front
 
-        flags = open_with_front(sys.argv[2:])
-        if flags is not None:
+        opened = open_with_front(sys.argv[2:])
+        if opened is not None:
             from scale_mcp.cli.serving import serve_in_front
 
-            serve_in_front(flags)
+            serve_in_front(*opened)
     from scale_mcp.cli.app import app
 
     app(prog_name="scale-mcp")

@@ -11,8 +11,11 @@ if TYPE_CHECKING:
 FAILED, USAGE = 1, 2  # as in ``console.Exit``, without its imports
 
 
-def serve_in_front(flags: dict[str, Any]) -> None:
-    """Go on where the front stepped back. The process ends with the code that the ``serve`` command would give."""
+def serve_in_front(flags: dict[str, Any], awaited: bool) -> None:
+    """Go on where the front stepped back. The process ends with the code that the ``serve`` command would give.
+
+    awaited   whether the client waits for an answer already; if not, there is time to load every tool
+    """
     import gc
 
     gc.disable()  # nothing of what is imported now will ever be garbage; the server turns it on when it is ready
@@ -23,6 +26,10 @@ def serve_in_front(flags: dict[str, Any]) -> None:
     except SettingsError as error:
         complain(str(error))
         raise SystemExit(USAGE) from None
+    if not awaited:
+        from scale_mcp.tools.registry import cards
+
+        list(cards().values())
     raise SystemExit(serve_until_told(settings))
 
 

@@ -75,7 +75,7 @@ def _finders(lines: dict[str, bytes], offered: list[list[str]]) -> list[bytes]:
 
 
 def _offered(tools: list[list[str]], values: dict[str, bool | str | list[str]]) -> list[list[str]]:
-    """The tools that pass the filters; each is ``tool``, its toolset, risk and name. None at all for an unknown name."""
+    """The tools that pass the filters, each as ``tool``, toolset, risk, name. None at all for an unknown name."""
     toolsets, single = _names(values, "toolsets"), _names(values, "tools")
     excluded = _names(values, "exclude_tools")
     known = {tool[3] for tool in tools}

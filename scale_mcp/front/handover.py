@@ -11,15 +11,19 @@ class Handover:
     source, sink   private descriptors of the wire; 0 and 1 have been pointed elsewhere
     unserved       bytes to read before the source: the handshake again, and everything that was not answered
     answered       ids of the replayed requests: the client has their answers, so the next one to each is dropped
+    awaited        whether the client waits for an answer; not so when it has just fallen silent
     """
 
-    __slots__ = ("answered", "sink", "source", "unserved")
+    __slots__ = ("answered", "awaited", "sink", "source", "unserved")
 
-    def __init__(self, source: int, sink: int, unserved: bytes, answered: list[str | int]) -> None:
+    def __init__(
+        self, source: int, sink: int, unserved: bytes, answered: list[str | int], *, awaited: bool = True
+    ) -> None:
         self.source = source
         self.sink = sink
         self.unserved = unserved
         self.answered = answered
+        self.awaited = awaited
 
 
 _waiting: Handover | None = None

@@ -36,6 +36,10 @@ class _NotOurs(Exception):
     """The message is for the real server."""
 
 
+class _Silence(Exception):
+    """The client has what it wants for now."""
+
+
 def converse(source: int, sink: int, answers: Answers) -> Handover | None:
     """Answer until the real server is needed. None when the client has closed its end."""
     return _Conversation(source, sink, answers).run()
@@ -59,10 +63,13 @@ class _Conversation:
                 del self._unread[: len(line) + 1]
         except (_NotOurs, ValueError, RecursionError, OSError):  # OSError: the wire is broken
             return self._handover()
+        except _Silence:
+            return self._handover(awaited=False)
         return self._handover() if self._unread.strip() else None
 
-    def _handover(self) -> Handover:
-        return Handover(self._source, self._sink, b"".join(self._replay) + bytes(self._unread), self._answered)
+    def _handover(self, *, awaited: bool = True) -> Handover:
+        unserved = b"".join(self._replay) + bytes(self._unread)
+        return Handover(self._source, self._sink, unserved, self._answered, awaited=awaited)
 
     def _next_line(self) -> bytes | None:
         """The next line, which stays in ``_unread`` until it is served; None at the end of input."""
@@ -71,8 +78,10 @@ class _Conversation:
         while (end := self._unread.find(b"\n")) < 0:
             if self._ended:
                 return None
-            if len(self._unread) > LONGEST_LINE or not waiting.poll(self._patience * 1000):
+            if len(self._unread) > LONGEST_LINE:
                 raise _NotOurs
+            if not waiting.poll(self._patience * 1000):
+                raise _Silence
             self._read()
         return bytes(self._unread[:end])
 

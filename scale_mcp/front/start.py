@@ -10,10 +10,11 @@ from scale_mcp.front.handover import leave
 from scale_mcp.front.options import understood
 
 
-def open_with_front(arguments: list[str]) -> dict[str, object] | None:
+def open_with_front(arguments: list[str]) -> tuple[dict[str, object], bool] | None:
     """Speak for ``scale-mcp serve <arguments>`` until the server itself is needed.
 
-    Returns the flags to start it with; the conversation waits in ``handover``. None when the front stays out of it.
+    Returns the flags to start it with, and whether the client waits for it; the conversation waits in ``handover``.
+    None when the front stays out of it.
     Leaves the process when the client closes its end before that.
     """
     known = understood(arguments)
@@ -28,7 +29,7 @@ def open_with_front(arguments: list[str]) -> dict[str, object] | None:
     if handover is None:
         raise SystemExit(0)
     leave(handover)
-    return dict(known[0])
+    return dict(known[0]), handover.awaited
 
 
 def _private_wire() -> tuple[int, int]:

@@ -29,7 +29,12 @@ class Selection:
 
 
 def select(cards: Mapping[str, Card], settings: Settings) -> Selection:
-    """Apply the operator's filters. Raises ``SettingsError`` for a name nobody knows and for an empty outcome."""
+    """Apply the operator's filters. Raises ``SettingsError`` for a name nobody knows and for an empty outcome.
+
+    A card that no filter has to look at is not loaded.
+    """
+    if not (settings.toolsets or settings.tools or settings.exclude_tools or settings.read_only):
+        return Selection(cards)
     toolsets = {card.toolset for card in cards.values()}
     _all_known("toolset", settings.toolsets, {*toolsets, "all"})
     _all_known("tool", settings.tools, cards)

@@ -1,8 +1,8 @@
-"""All tools in their fixed order. Each module loads when the cards are first asked for."""
+"""All tools in their fixed order. Each module loads when one of its cards is first asked for."""
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 
 from scale_mcp.tools.card import Card
@@ -86,14 +86,31 @@ SIBLINGS = (
 THE_FORTY: tuple[str, ...] = tuple(name for names in MODULES.values() for name in names if name not in SIBLINGS)
 
 
-@cache
-def cards() -> dict[str, Card]:
+class _Cards(Mapping[str, Card]):
+    """Names are known without loading anything: a server's first call should wait for one module, not for all."""
+
+    def __init__(self) -> None:
+        self._module_of = {name: module for module, names in MODULES.items() for name in names}
+
+    def __getitem__(self, name: str) -> Card:
+        module = import_module(f"scale_mcp.tools.{self._module_of[name]}")
+        card = getattr(module, name)
+        assert isinstance(card, Card)
+        return card
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._module_of
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._module_of)
+
+    def __len__(self) -> int:
+        return len(self._module_of)
+
+
+_CARDS = _Cards()
+
+
+def cards() -> Mapping[str, Card]:
     """Every tool's card by its name."""
-    found: dict[str, Card] = {}
-    for module_name, names in MODULES.items():
-        module = import_module(f"scale_mcp.tools.{module_name}")
-        for name in names:
-            card = getattr(module, name)
-            assert isinstance(card, Card)
-            found[name] = card
-    return found
+    return _CARDS
