@@ -28,6 +28,10 @@ TASK_TYPES = (
     "chatlite", "multichat", "federal2dvideoannotation",
 )  # fmt: skip
 
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+_LOW_CONTROL = re.compile("[\x00-\x1f]")
+_SPACE = re.compile(r"\s")
+
 
 def _not_blank(text: str) -> str:
     if not text.strip():
@@ -46,7 +50,7 @@ def _encodable(text: str) -> str:
 def _name(text: str) -> str:
     """A project, batch or group name. It becomes part of a path, so nothing in it may climb out of one."""
     _not_blank(text)
-    if any(ord(character) < 32 or 127 <= ord(character) < 160 for character in text):
+    if _CONTROL.search(text):
         raise refuse("must not hold control characters")
     if any(part in (".", "..") for part in re.split(r"[/\\]", text)):
         raise refuse("must not be, or hold as a path part, `.` or `..`; give the plain name")
@@ -74,7 +78,6 @@ def _identifier(text: str) -> str:
 
 def url_problem(text: str, schemes: Iterable[str] = ATTACHMENT_SCHEMES) -> str | None:
     """What is wrong with an address, or None."""
-    allowed = ", ".join(f"{scheme}://" for scheme in schemes)
     try:
         parts = urlsplit(text)
         host = parts.hostname
@@ -82,10 +85,10 @@ def url_problem(text: str, schemes: Iterable[str] = ATTACHMENT_SCHEMES) -> str |
     except (ValueError, PydanticCustomError):
         return "is not a valid URL"
     if parts.scheme not in schemes:
-        return f"must be a URL that begins with {allowed}"
-    if any(ord(character) < 32 for character in text) or text != text.strip():
+        return f"must be a URL that begins with {', '.join(f'{scheme}://' for scheme in schemes)}"
+    if _LOW_CONTROL.search(text) or text != text.strip():
         return "is not a valid URL: it must not hold control characters, or begin or end with a space"
-    spaced = parts.scheme not in BUCKETS and any(character.isspace() for character in text)
+    spaced = parts.scheme not in BUCKETS and _SPACE.search(text)
     if not host or spaced:
         return "is not a valid URL: it needs a host and no spaces (write %20)"
     if parts.scheme == "scaledata" and not parts.path.strip("/"):
