@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
 
 Mode = Literal["live", "test"]
 TaskStatus = Literal["pending", "completed", "canceled", "error"]
@@ -14,6 +14,11 @@ ReviewStatus = Literal["pending", "accepted", "fixed", "commented", "rejected"]
 TeamRole = Literal["labeler", "member", "manager"]
 
 T = TypeVar("T")
+
+
+def spelt(name: str, other: str) -> Any:
+    """A field that goes out as ``name``, Scale's spelling, and is read under either name."""
+    return Field(validation_alias=AliasChoices(name, other), serialization_alias=name)
 
 
 def _iso_time(value: str) -> str:

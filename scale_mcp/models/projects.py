@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, Field
+from pydantic import Field
 
 from scale_mcp.models.base import WireModel
-from scale_mcp.models.common import Items
+from scale_mcp.models.common import Items, spelt
 
 
 class Project(WireModel):
@@ -20,13 +20,7 @@ class Project(WireModel):
     type: str | None = None
     created_at: str | None = None
     param_history: Items[dict[str, Any]] = Field(default_factory=list)
-    ontology_history: Annotated[
-        Items[Any],
-        Field(
-            validation_alias=AliasChoices("ontologyHistory", "ontology_history"),
-            serialization_alias="ontologyHistory",
-        ),
-    ] = Field(default_factory=list)
+    ontology_history: Annotated[Items[Any], spelt("ontologyHistory", "ontology_history")] = Field(default_factory=list)
     archived: bool | None = None
 
     @property

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import AliasChoices, Field, ValidationError
 
 from scale_mcp.models.base import WireModel
-from scale_mcp.models.common import Items, Object
+from scale_mcp.models.common import Items, Object, spelt
 from scale_mcp.models.tasks import Task
 
 
@@ -45,20 +45,8 @@ class Combined(WireModel):
     """Addresses of pictures that show all labels at once: as colours, as indices up to 255, as larger indices."""
 
     image: str | None = None
-    indexed_image: Annotated[
-        str | None,
-        Field(
-            validation_alias=AliasChoices("indexedImage", "indexed_image"),
-            serialization_alias="indexedImage",
-        ),
-    ] = None
-    extended_indexed_image: Annotated[
-        str | None,
-        Field(
-            validation_alias=AliasChoices("extendedIndexedImage", "extended_indexed_image"),
-            serialization_alias="extendedIndexedImage",
-        ),
-    ] = None
+    indexed_image: Annotated[str | None, spelt("indexedImage", "indexed_image")] = None
+    extended_indexed_image: Annotated[str | None, spelt("extendedIndexedImage", "extended_indexed_image")] = None
 
 
 class Masks(WireModel):
@@ -73,13 +61,7 @@ class SegmentationResponse(WireModel):
     """segmentannotation. ``label_mapping`` gives index and colour of each label, or a list of them for instances."""
 
     annotations: Masks
-    label_mapping: Annotated[
-        Object,
-        Field(
-            validation_alias=AliasChoices("labelMapping", "label_mapping"),
-            serialization_alias="labelMapping",
-        ),
-    ] = Field(default_factory=dict)
+    label_mapping: Annotated[Object, spelt("labelMapping", "label_mapping")] = Field(default_factory=dict)
 
 
 class FileLink(WireModel):
@@ -154,10 +136,7 @@ class TextCollectionResponse(WireModel):
 
 class FailedAttachment(WireModel):
     url: str | None = None
-    status_code: Annotated[
-        int | None,
-        Field(validation_alias=AliasChoices("statusCode", "status_code"), serialization_alias="statusCode"),
-    ] = None
+    status_code: Annotated[int | None, spelt("statusCode", "status_code")] = None
 
 
 class FailedFrame(WireModel):

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import AliasChoices, Field, TypeAdapter
 
 from scale_mcp.models.base import WireModel
-from scale_mcp.models.common import Items, Object
+from scale_mcp.models.common import Items, Object, spelt
 from scale_mcp.models.responses import Annotation
 
 
@@ -53,13 +53,8 @@ class Event(WireModel):
     type: str | None = None
     start: int | None = None
     end: int | None = None
-    start_time: Annotated[
-        float | None,
-        Field(validation_alias=AliasChoices("startTime", "start_time"), serialization_alias="startTime"),
-    ] = None
-    end_time: Annotated[
-        float | None, Field(validation_alias=AliasChoices("endTime", "end_time"), serialization_alias="endTime")
-    ] = None
+    start_time: Annotated[float | None, spelt("startTime", "start_time")] = None
+    end_time: Annotated[float | None, spelt("endTime", "end_time")] = None
     attributes: Object = Field(default_factory=dict)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, Field
+from pydantic import Field
 
 from scale_mcp.models.base import WireModel
-from scale_mcp.models.common import Items
+from scale_mcp.models.common import Items, spelt
 
 Assignments = dict[str, list[str]]
 """Project names by e-mail address, for the active members of the team."""
@@ -18,23 +18,10 @@ class StudioBatch(WireModel):
 
     id: str | None = None
     name: str
-    project_id: Annotated[
-        str | None, Field(validation_alias=AliasChoices("projectId", "project_id"), serialization_alias="projectId")
-    ] = None
-    project_name: Annotated[
-        str | None,
-        Field(validation_alias=AliasChoices("projectName", "project_name"), serialization_alias="projectName"),
-    ] = None
-    batch_type: Annotated[
-        str | None, Field(validation_alias=AliasChoices("batchType", "batch_type"), serialization_alias="batchType")
-    ] = None
-    studio_priority: Annotated[
-        float | None,
-        Field(
-            validation_alias=AliasChoices("studioPriority", "studio_priority"),
-            serialization_alias="studioPriority",
-        ),
-    ] = None
+    project_id: Annotated[str | None, spelt("projectId", "project_id")] = None
+    project_name: Annotated[str | None, spelt("projectName", "project_name")] = None
+    batch_type: Annotated[str | None, spelt("batchType", "batch_type")] = None
+    studio_priority: Annotated[float | None, spelt("studioPriority", "studio_priority")] = None
     total: int | None = None
     completed: int | None = None
     groups: Items[Any] = Field(default_factory=list)
@@ -50,11 +37,6 @@ class ProjectGroup(WireModel):
 
     id: str | None = None
     name: str
-    num_workers: Annotated[
-        int | None, Field(validation_alias=AliasChoices("numWorkers", "num_workers"), serialization_alias="numWorkers")
-    ] = None
-    is_singleton: Annotated[
-        bool | None,
-        Field(validation_alias=AliasChoices("isSingleton", "is_singleton"), serialization_alias="isSingleton"),
-    ] = None
+    num_workers: Annotated[int | None, spelt("numWorkers", "num_workers")] = None
+    is_singleton: Annotated[bool | None, spelt("isSingleton", "is_singleton")] = None
     workers: Items[GroupMember] = Field(default_factory=list)

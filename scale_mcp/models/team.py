@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AliasChoices, Field
-
 from scale_mcp.models.base import WireModel
+from scale_mcp.models.common import spelt
 
 
 class Teammate(WireModel):
@@ -14,20 +13,8 @@ class Teammate(WireModel):
 
     email: str
     role: str | None = None
-    first_name: Annotated[
-        str | None,
-        Field(validation_alias=AliasChoices("firstName", "first_name"), serialization_alias="firstName"),
-    ] = None
-    last_name: Annotated[
-        str | None,
-        Field(validation_alias=AliasChoices("lastName", "last_name"), serialization_alias="lastName"),
-    ] = None
+    first_name: Annotated[str | None, spelt("firstName", "first_name")] = None
+    last_name: Annotated[str | None, spelt("lastName", "last_name")] = None
     company: str | None = None
-    is_studio_labeler: Annotated[
-        bool | None,
-        Field(
-            validation_alias=AliasChoices("isStudioLabeler", "is_studio_labeler"),
-            serialization_alias="isStudioLabeler",
-        ),
-    ] = None
+    is_studio_labeler: Annotated[bool | None, spelt("isStudioLabeler", "is_studio_labeler")] = None
     expiry: str | None = None
