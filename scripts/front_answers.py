@@ -6,6 +6,7 @@ Run by ``make generate``; see ``scale_mcp/front/answers.py`` for the form of the
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -30,7 +31,11 @@ WITHOUT_FRONT = [sys.executable, "-c", "from scale_mcp.cli.app import app; app(p
 def said_on_stdio(arguments: list[str], requests: list[tuple[str, Json]]) -> list[Json]:
     """The results of a server's answers to ``requests``, sent one after the other."""
     with subprocess.Popen(
-        [*WITHOUT_FRONT, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [*WITHOUT_FRONT, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={name: value for name, value in os.environ.items() if not name.upper().startswith("SCALE_")},
     ) as server:
         assert server.stdin is not None
         assert server.stdout is not None

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from scale_mcp.models.checks import Problem, problems_in
-from scale_mcp.models.task_requests import REQUESTS
 from scale_mcp.models.wording import near_miss
+
+if TYPE_CHECKING:
+    from scale_mcp.models.task_requests import TaskRequest
 
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 _OF_ONE_TASK = ("project", "batch", "unique_id", "extra_params", "project_version", "clear_unique_id_on_error")
@@ -18,7 +20,7 @@ _OF_ONE_TASK = ("project", "batch", "unique_id", "extra_params", "project_versio
 
 def is_task_parameter(name: str) -> bool:
     """Whether any task type knows a parameter of this name."""
-    return any(name in request.model_fields for request in REQUESTS.values())
+    return any(name in request.model_fields for request in _requests().values())
 
 
 def problems_with_params(params: Any, task_type: Any, where: tuple[str, ...]) -> Iterator[Problem]:
@@ -28,7 +30,8 @@ def problems_with_params(params: Any, task_type: Any, where: tuple[str, ...]) ->
     """
     if not isinstance(params, dict):
         return
-    types = [task_type] if isinstance(task_type, str) and task_type in REQUESTS else list(REQUESTS)
+    known = _requests()
+    types = [task_type] if isinstance(task_type, str) and task_type in known else list(known)
     for name, value in params.items():
         checks = [check for each in types if (check := _checks(each).get(name)) is not None]
         if name in _OF_ONE_TASK:
@@ -56,10 +59,17 @@ def _problems_with(value: Any, checks: list[TypeAdapter[Any]], where: tuple[str,
         yield Problem((*where, *problem.where), problem.text)
 
 
+def _requests() -> dict[str, type[TaskRequest]]:
+    """Loaded when parameters are first looked at: to read projects, nobody needs the models of all task types."""
+    from scale_mcp.models.task_requests import REQUESTS
+
+    return REQUESTS
+
+
 @cache
 def _checks(task_type: str) -> dict[str, TypeAdapter[Any]]:
     """A check for each parameter of a task type."""
-    request = REQUESTS[task_type]
+    request = _requests()[task_type]
     return {
         name: TypeAdapter(field.rebuild_annotation(), config=_STRICT)
         for name, field in request.model_fields.items()
