@@ -115,6 +115,8 @@ def direct(python: str, client: str, address: str, task_id: str, total: Totals) 
         command = [python, peer("http_load.py"), client, f"get:{task_id}", address, str(number), str(width)]
         done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=True)
         run = json.loads(done.stdout)
+        if run["failures"]:
+            raise RuntimeError(f"{client}: {run['failures']}")
         found[width] = Run(run["seconds"], run["latencies"], run["processor"])
     return found
 

@@ -3,8 +3,8 @@
     python http_load.py CLIENT WORK ADDRESS COUNT WIDTH
 
 CLIENT is ours, httpx2, aiohttp or scaleapi; WORK is ``create`` (tasks, each with a unique_id), or ``get:TASK_ID``.
-Prints one JSON object: seconds, processor seconds, the latency of each request, how many failed. Runs in the client's
-own environment.
+Prints one JSON object: seconds, processor seconds, the latency of each request, what failed how often. Runs in the
+client's own environment.
 """
 
 from __future__ import annotations
@@ -38,6 +38,11 @@ def body(number: int) -> dict[str, Any]:
 Do = Callable[[int], Awaitable[Any]]
 
 
+def note(failures: dict[str, int], error: Exception) -> None:
+    words = f"{type(error).__name__}: {error}"[:200]
+    failures[words] = failures.get(words, 0) + 1
+
+
 async def load(do: Do, total: int, width: int) -> dict[str, Any]:
     """Run ``do`` for -1, to warm up, and then for 0 … total - 1, ``width`` of them at once."""
     numbers = iter(range(total))
@@ -50,7 +55,7 @@ async def load(do: Do, total: int, width: int) -> dict[str, Any]:
             try:
                 await do(number)
             except Exception as error:  # whatever a client raises is its way to fail
-                failures[type(error).__name__] = failures.get(type(error).__name__, 0) + 1
+                note(failures, error)
             latencies.append(time.perf_counter() - began)
 
     with contextlib.suppress(Exception):
@@ -140,7 +145,7 @@ def scaleapi_in_threads(work: str, address: str, total: int, width: int) -> dict
             else:
                 client.get_task(work[4:])
         except Exception as error:
-            failures[type(error).__name__] = failures.get(type(error).__name__, 0) + 1
+            note(failures, error)
         latencies.append(time.perf_counter() - began)
 
     one(-1)
