@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from scale_mcp.text import cap, clean_value, one_line
@@ -16,6 +16,7 @@ Row = Mapping[str, Any]
 
 PAGE_TOKENS = 1_940  # text and structure of a default page, by `tokens`, which errs upwards; the promise is 2,000
 CELL = 120  # characters of one cell in a table: whole names and addresses, but no prose
+WHOLE_CELL = 2_000  # of one that was asked for by name
 QUOTE = 300  # characters of a quoted text
 
 _PIECE = re.compile(r"[A-Za-z]+|\d{1,3}|[^\sA-Za-z\d]+|\s+")
@@ -55,11 +56,18 @@ def cell(value: Any, length: int = CELL) -> str:
     return one_line(value if isinstance(value, str) else compact(value), length)
 
 
-def table(rows: Sequence[Row], columns: Iterable[str]) -> str:
-    """Rows under a head line, cells parted by tabs. Columns that are empty throughout are left out."""
-    shown = [column for column in columns if any(cell(row.get(column)) for row in rows)]
+def table(rows: Sequence[Row], columns: Iterable[str], whole: Collection[str] = ()) -> str:
+    """Rows under a head line, cells parted by tabs. Columns that are empty throughout are left out.
+
+    Cells of the columns in ``whole`` are not cut: half an address is none.
+    """
+    shown = {
+        column: WHOLE_CELL if column in whole else CELL
+        for column in columns
+        if any(cell(row.get(column)) for row in rows)
+    }
     lines = ["\t".join(shown)]
-    lines += ["\t".join(cell(row.get(column)) for column in shown) for row in rows]
+    lines += ["\t".join(cell(row.get(column), length) for column, length in shown.items()) for row in rows]
     return "\n".join(lines)
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from scale_mcp.text import clean_value
 from scale_mcp.tools.card import ToolOutput
-from scale_mcp.tools.fitting import PAGE_TOKENS, cell, compact, quoted, shared, shorten, table, tokens
+from scale_mcp.tools.fitting import PAGE_TOKENS, WHOLE_CELL, cell, compact, quoted, shared, shorten, table, tokens
 
 DEFAULT_LIMIT = 20
 ENTRY_CHARACTERS = 1_500  # of one element, before its long values are cut
@@ -37,6 +37,7 @@ class Listing(ToolOutput):
     note: str | None = Field(None, description="What is not shown and how to get it")
 
     _columns: tuple[str, ...] | None = PrivateAttr(default=None)  # of the table; None: all
+    _whole: tuple[str, ...] = PrivateAttr(default=())  # columns whose cells are not cut
 
     def text(self) -> str:
         rows = [doc.model_dump(mode="json", by_alias=True, exclude_none=True) for doc in self.docs]
@@ -46,10 +47,15 @@ class Listing(ToolOutput):
         same = shared(rows, columns) | (self.common or {})
         head = f"{len(rows)}{of_all} {count}" if rows else f"No {self.nouns[1]}{of_all}"
         if same:
-            head += "; all " + ", ".join(f"{name} {quoted(cell(value), 80)}" for name, value in same.items())
+            head += "; all " + ", ".join(f"{name} {self._quoted(name, value)}" for name, value in same.items())
         varying = [column for column in columns if column not in same]
-        body = table(rows, [name for name in varying if self._columns is None or name in self._columns])
+        shown = [name for name in varying if self._columns is None or name in self._columns]
+        body = table(rows, shown, self._whole)
         return "\n".join(part for part in (f"{head}.", body if rows else "", self.note or "") if part)
+
+    def _quoted(self, name: str, value: Any) -> str:
+        length = WHOLE_CELL if name in self._whole else 80
+        return quoted(cell(value, length), length)
 
 
 Page = TypeVar("Page", bound=Listing)
@@ -87,7 +93,8 @@ def by_columns(
 ) -> Page:
     """A page of all ``rows``. Until it fits, columns go: from the table first, then altogether, the last one first.
 
-    For lists whose pages Scale cuts, where leaving out a row would lose it. The first two columns always stay.
+    For lists whose pages Scale cuts, where leaving out a row would lose it. The first two columns always stay, and so
+    do those to ``keep``, which were asked for: whole.
     """
     kept = list(keep)
     structure = list(dict.fromkeys(column for row in rows for column in row))
@@ -97,7 +104,7 @@ def by_columns(
     while True:
         docs = [{name: row[name] for name in structure if name in row} for row in rows]
         page = _page(kind, docs, {name: constant.get(name) for name in dropped}, fields)
-        page._columns = tuple(in_table)
+        page._columns, page._whole = tuple(in_table), tuple(kept)
         if _cost(page) <= budget:
             return page
         if loose := [name for name in in_table[2:] if name not in kept]:

@@ -215,14 +215,18 @@ async def test_the_last_page_of_batches_has_no_next_offset(call: Call, scale: Fa
 
 
 @pytest.mark.anyio
-async def test_attachment_urls_that_were_asked_for_are_never_left_out(call: Call, scale: FakeScale):
+@pytest.mark.parametrize("alike", [True, False])
+async def test_attachment_urls_that_were_asked_for_are_never_left_out_or_cut(call: Call, scale: FakeScale, alike: bool):
     crowd(scale)
-    for doc in scale.answers["GET /tasks"]["docs"]:
-        doc["attachmentS3Urls"] = ["https://signed.example.com/" + "s" * 200]
+    urls = []
+    for number, doc in enumerate(scale.answers["GET /tasks"]["docs"]):
+        urls.append("https://signed.example.com/" + "s" * 200 + ("" if alike else f"/{number}/end"))
+        doc["attachmentS3Urls"] = [urls[-1]]
 
-    page = structure(await run(call, "list_tasks", {"include_attachment_url": True}))
+    page = await run(call, "list_tasks", {"include_attachment_url": True})
 
-    assert all(doc["attachmentS3Urls"][0].startswith("https://signed") for doc in page["docs"])
+    assert [doc["attachmentS3Urls"][0] for doc in structure(page)["docs"]] == urls
+    assert all(url in page.text() for url in urls)
 
 
 # One object -------------------------------------------------------------------------------------------------------
