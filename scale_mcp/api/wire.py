@@ -16,6 +16,7 @@ from scale_mcp.api.operation import Operation
 from scale_mcp.api.options import ApiOptions
 from scale_mcp.api.retry import retry_after
 from scale_mcp.text import one_line
+from scale_mcp.version import version
 
 if TYPE_CHECKING:
     import httpx2
@@ -171,15 +172,8 @@ class Wire:
     @cached_property
     def _headers(self) -> dict[str, str]:
         import platform
-        from importlib.metadata import PackageNotFoundError, version
 
-        try:
-            own = f"scale-mcp/{version('scale-mcp')}"
-        except PackageNotFoundError:
-            own = "scale-mcp"
-        agent = " ".join(
-            part for part in (own, f"Python/{platform.python_version()}", self._options.user_agent) if part
-        )
+        agent = f"scale-mcp/{version()} Python/{platform.python_version()} {self._options.user_agent}".rstrip()
         return {"Accept": "application/json, */*", "Accept-Encoding": "gzip, deflate", "User-Agent": agent}
 
     @cached_property
