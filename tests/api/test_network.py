@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -122,7 +123,8 @@ async def test_plain_http_to_this_machine_takes_no_proxy_from_the_environment(mo
 async def test_a_proxy_that_answers_with_a_page_does_not_stand_for_scale(monkeypatch: pytest.MonkeyPatch):
     async with serving(give_the_task) as proxy:
         monkeypatch.setenv("ALL_PROXY", proxy.url)
-        async with ScaleApi(KEY, options=ONE_ATTEMPT) as api:
+        # The page is no TLS, for which we would wait.
+        async with ScaleApi(KEY, options=replace(ONE_ATTEMPT, connect_timeout=0.5)) as api:
             with pytest.raises(ConnectionFailed):
                 await api.tasks.get(TASK_ID)
 
