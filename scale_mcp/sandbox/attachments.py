@@ -34,11 +34,9 @@ class Attachments:
 
     def picture_size(self, record: TaskRecord) -> tuple[int, int] | None:
         """Width and height of the task's picture, when it is one of ours."""
-        from scale_mcp.sandbox.media import picture_size
+        from scale_mcp.sandbox.truth import attachment_size
 
-        addresses = attachments_of(record.document["params"])
-        content = self.content(record, addresses[0]) if addresses else None
-        return None if content is None else picture_size(content)
+        return attachment_size(record.document, lambda address: self.content(record, address))
 
     def failure(self, account_id: str, task_type: str, params: dict[str, Any]) -> dict[str, Any] | None:
         """The error object of a task whose attachments cannot be had, as Scale writes it, or None when all is well."""

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import anyio
 import httpx2
 
-LOOPBACK_HOSTS: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")
+from scale_mcp.sandbox.http import LOOPBACK
 
 # Seconds to wait before retry 1 … 20. Scale promises "up to 20 retries over the next 24 hours" and no spacing: quick at
 # first for a receiver that is restarting, then at most every two hours; all twenty fit into 24 hours.
@@ -45,7 +45,7 @@ class Courier:
     def __init__(
         self,
         auth: str,
-        hosts: Collection[str] = LOOPBACK_HOSTS,
+        hosts: Collection[str] = LOOPBACK,
         timeout: float = 10,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:

@@ -6,7 +6,7 @@ import base64
 import binascii
 import re
 
-from scale_mcp.sandbox.http import ApiError
+from scale_mcp.sandbox.http import invalid
 
 TOKEN = re.compile(r"after:(\d{1,18})(?:/(\d{1,18}))?", re.ASCII)
 
@@ -26,5 +26,5 @@ def read_token(token: str | None) -> tuple[int | None, int | None]:
     except (binascii.Error, ValueError):
         found = None
     if found is None:
-        raise ApiError(400, 'Parameter is invalid, reason: "next_token" is not a token of this list')
+        raise invalid('"next_token" is not a token of this list')
     return int(found[1]), None if found[2] is None else int(found[2])

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from scale_mcp.sandbox.sandbox import Sandbox
 
 SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+LOOPBACK = ("localhost", "127.0.0.1", "::1", "sandbox.localhost")  # names that only this machine answers to
 TRUE, FALSE = {"true", "1", "yes"}, {"false", "0", "no", ""}
 
 
@@ -36,6 +37,15 @@ class ApiError(Exception):
 
     def reply(self) -> Reply:
         return Reply({"status_code": self.status, "error": self.text}, status=self.status, headers=self.headers)
+
+
+def invalid(reason: str) -> ApiError:
+    """The 400 of a parameter that is wrong, in Scale's words."""
+    return ApiError(400, f"Parameter is invalid, reason: {reason}")
+
+
+def required(name: str) -> ApiError:
+    return invalid(f'"{name}" is required')
 
 
 @dataclass
@@ -90,7 +100,7 @@ class Request:
             return True
         if value.lower() in FALSE:
             return False
-        raise ApiError(400, f'Parameter is invalid, reason: "{name}" must be a boolean')
+        raise invalid(f'"{name}" must be a boolean')
 
     def integer(self, name: str, default: int, low: int, high: int) -> int:
         value = self.one(name)

@@ -7,12 +7,12 @@ where it knows nothing, anything passes and is kept.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from scale_mcp.models.limits import TAGS, TASK_METADATA_BYTES
 from scale_mcp.sandbox import decisions
-from scale_mcp.sandbox.http import ApiError
+from scale_mcp.sandbox.http import ApiError, invalid, required
 from scale_mcp.sandbox.store import dumps
 from scale_mcp.sandbox.task_types import ATTACHED, TaskType
 
@@ -28,14 +28,6 @@ OF_THE_TASK = frozenset(
 GEOMETRIES = ("box", "polygon", "line", "point", "ellipse", "cuboid")
 LISTS = ("attachments", "labels", "features", "objects_to_annotate", "categories", "choices", "events_to_annotate")
 OBJECTS = ("geometries", "annotation_attributes", "links", "hypothesis", "base_annotations", "global_attributes")
-
-
-def invalid(reason: str) -> ApiError:
-    return ApiError(400, f"Parameter is invalid, reason: {reason}")
-
-
-def required(name: str) -> ApiError:
-    return invalid(f'"{name}" is required')
 
 
 def check(kind: TaskType, merged: dict[str, Any]) -> None:
@@ -255,7 +247,7 @@ SPECIAL = {
 }
 
 
-def attachments_of(params: dict[str, Any]) -> list[str]:
+def attachments_of(params: Mapping[str, Any]) -> list[str]:
     """The addresses of what is to be labelled, in order."""
     found: list[str] = []
     for name in ATTACHED:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from scale_mcp.sandbox import decisions, ids
 from scale_mcp.sandbox.accounts import Account
 from scale_mcp.sandbox.clock import Clock
-from scale_mcp.sandbox.http import ApiError
+from scale_mcp.sandbox.http import ApiError, invalid
 from scale_mcp.sandbox.store import Store, dumps
 
 Flavour = Literal["standard", "rapid", "studio"]
@@ -127,7 +127,7 @@ class Projects:
         seen: set[str] = set()
         for choice in _choices(ontology):
             if choice in seen:
-                raise ApiError(400, f'Parameter is invalid, reason: the choice "{choice}" occurs twice in "ontology"')
+                raise invalid(f'the choice "{choice}" occurs twice in "ontology"')
             seen.add(choice)
         self._store.execute(
             "INSERT INTO project_ontologies (project_no, version, name, ontology, created_at)"
@@ -187,7 +187,7 @@ def _project(row: Any) -> Project:
 def _choices(ontology: Any) -> Iterator[str]:
     """Every choice and subchoice of an ontology, or 400."""
     if not isinstance(ontology, list) or not ontology:
-        raise ApiError(400, 'Parameter is invalid, reason: "ontology" must be a non-empty array')
+        raise invalid('"ontology" must be a non-empty array')
     pending = list(ontology)
     while pending:
         item = pending.pop(0)
@@ -196,11 +196,9 @@ def _choices(ontology: Any) -> Iterator[str]:
             continue
         choice = item.get("choice") if isinstance(item, dict) else None
         if not isinstance(choice, str) or not choice:
-            raise ApiError(
-                400, 'Parameter is invalid, reason: every choice must be a string or an object with "choice"'
-            )
+            raise invalid('every choice must be a string or an object with "choice"')
         yield choice
         subchoices = item.get("subchoices") or []
         if not isinstance(subchoices, list):
-            raise ApiError(400, 'Parameter is invalid, reason: "subchoices" must be an array')
+            raise invalid('"subchoices" must be an array')
         pending += subchoices

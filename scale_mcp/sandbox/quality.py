@@ -12,7 +12,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from scale_mcp.sandbox import decisions, ids, params, uploads
-from scale_mcp.sandbox.http import ApiError
+from scale_mcp.sandbox.http import ApiError, invalid, required
 from scale_mcp.sandbox.scoring import agreement
 from scale_mcp.sandbox.store import dumps
 from scale_mcp.sandbox.task_store import BASE
@@ -81,9 +81,9 @@ class Quality:
         project = self._project(account, known.name, body)
         for name in ("expected_response", "initial_response"):
             if name in body and not isinstance(body[name], dict):
-                raise params.invalid(f'"{name}" must be an object')
+                raise invalid(f'"{name}" must be an object')
         if "expected_response" not in body:
-            raise params.required("expected_response")
+            raise required("expected_response")
         asked = {name: value for name, value in body.items() if name not in OWN}
         _, inherited = self._sandbox.projects.params(project) or (0, {})
         merged = {**inherited, **asked}
@@ -123,7 +123,7 @@ class Quality:
         if name is None and isinstance(body.get("batch"), str):
             name = self._sandbox.batches.get(account, body["batch"]).project
         if not isinstance(name, str) or not name:
-            raise params.required("project")
+            raise required("project")
         project = self._sandbox.projects.get(account, name)
         if project.flavour != "rapid":
             raise ApiError(400, f'The project "{name}" is not a Rapid project.')

@@ -20,6 +20,7 @@ from scale_mcp.sandbox.clock import Clock, ClockKind
 from scale_mcp.sandbox.deliveries import Deliveries
 from scale_mcp.sandbox.engine import Engine
 from scale_mcp.sandbox.faults import Faults
+from scale_mcp.sandbox.http import LOOPBACK
 from scale_mcp.sandbox.projects import Projects
 from scale_mcp.sandbox.quality import Quality
 from scale_mcp.sandbox.request_log import RequestLog
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     import httpx2
 
 SANDBOX_URL = "http://sandbox.localhost/v1"
-LOOPBACK = ("localhost", "127.0.0.1", "::1", "sandbox.localhost")
 
 logger = logging.getLogger(__name__)
 

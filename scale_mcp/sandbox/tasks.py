@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from scale_mcp.sandbox import decisions, engine, ids, params
 from scale_mcp.sandbox.accounts import Account
 from scale_mcp.sandbox.batches import Batch
-from scale_mcp.sandbox.http import ApiError
+from scale_mcp.sandbox.http import ApiError, invalid, required
 from scale_mcp.sandbox.projects import Project
 from scale_mcp.sandbox.task_lists import TaskList, TaskQuery
 from scale_mcp.sandbox.task_store import TaskRecord, TaskStore
@@ -103,7 +103,7 @@ class Tasks:
             return None, {**body, "project": project.name}
         found = self._sandbox.projects.params(project, wanted)
         if found is None:
-            raise params.invalid(f'the project "{project.name}" has no version {wanted} of its params')
+            raise invalid(f'the project "{project.name}" has no version {wanted} of its params')
         version, inherited = found
         merged = {**inherited, **body, "project": project.name}
         own, theirs = body.get("instruction"), inherited.get("instruction")
@@ -114,7 +114,7 @@ class Tasks:
     @staticmethod
     def _check_place(project: Project | None, batch: Batch | None) -> None:
         if project is not None and project.flavour == "rapid" and batch is None:
-            raise params.required("batch")
+            raise required("batch")
         if batch is not None and not batch.takes_tasks:
             raise ApiError(400, f'The batch "{batch.name}" is {batch.status} and takes no more tasks.')
 
@@ -126,7 +126,7 @@ class Tasks:
         if source is None:
             raise ApiError(404, "Task with that ID not found.")
         if source.document["type"] != "lidarannotation" or source.status != "completed":
-            raise params.invalid('"lidar_task" must be a completed lidarannotation task')
+            raise invalid('"lidar_task" must be a completed lidarannotation task')
 
     def _check_unique_id(self, account_no: int, unique_id: str | None, but: str | None = None) -> None:
         holder = self.store.id_of_unique(account_no, unique_id) if unique_id else None

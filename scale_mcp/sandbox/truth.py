@@ -6,7 +6,7 @@ The shipped data set is found by the bytes of an attachment, so that it is recog
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -24,6 +24,7 @@ from scale_mcp.sandbox.facts import (
     Truth,
     VideoTruth,
 )
+from scale_mcp.sandbox.params import attachments_of
 from scale_mcp.sandbox.truth_reading import read_json, read_response
 
 __all__ = ["Block", "DocumentTruth", "LidarTruth", "PictureTruth", "Span", "TextTruth", "TrueObject", "Truth"]
@@ -31,7 +32,6 @@ __all__ += ["VideoTruth", "attachment_size", "find_truth"]
 
 FileBytes = Callable[[str], bytes | None]
 DATA_PATH = "/_sandbox/data/"
-MOST_ATTACHMENTS = 1_000
 VIDEO_TYPES = ("videoannotation", "videoplaybackannotation", "videoboxannotation", "videocuboidannotation")
 LIDAR_TYPES = ("lidarannotation", "lidarsegmentation", "lidarlinking")
 
@@ -74,22 +74,11 @@ def find_truth(
 def attachment_size(task: Mapping[str, Any], file_bytes: FileBytes) -> Size | None:
     """Width and height of the picture a task is about, when its bytes are at hand."""
     files = _Files(file_bytes)
-    for url in addresses(task.get("params") or {}):
+    for url in attachments_of(task.get("params") or {}):
         content = files.read(url)
         if content is not None:
             return media.picture_size(content)
     return None
-
-
-def addresses(params: Mapping[str, Any]) -> Iterator[str]:
-    """The URLs of a task's attachments, in order."""
-    single, many = params.get("attachment"), params.get("attachments")
-    if isinstance(single, str):
-        yield single
-    for one in many[:MOST_ATTACHMENTS] if isinstance(many, list) else []:
-        content = one.get("content") if isinstance(one, Mapping) else one
-        if isinstance(content, str):
-            yield content
 
 
 class _Files:
@@ -115,7 +104,7 @@ class _Files:
 
 def _built_on(earlier: Mapping[str, Any], params: Mapping[str, Any], files: _Files) -> Truth | None:
     """The frames chosen of a finished lidar task, with the cuboids it was answered with."""
-    frames = list(addresses(earlier.get("params") or {}))
+    frames = list(attachments_of(earlier.get("params") or {}))
     url = ((earlier.get("response") or {}).get("annotations") or {}).get("url")
     answered = read_json(files.read(url)) if isinstance(url, str) else None
     given = params.get("lidar_task_frames")
@@ -140,7 +129,7 @@ def _fixture(kind: str, params: Mapping[str, Any], files: _Files) -> Truth | Non
         return _known_scene(params, files)
     if kind == "documenttranscription":
         return _known_document(params, files)
-    return next((found for url in addresses(params) if (found := files.known(url)) is not None), None)
+    return next((found for url in attachments_of(params) if (found := files.known(url)) is not None), None)
 
 
 def _known_text(text: str) -> Truth | None:
@@ -157,7 +146,7 @@ def _known_collection(params: Mapping[str, Any], files: _Files) -> Truth | None:
     """The answers known about any of the attachments, which may be texts as well as files."""
     answers: dict[str, Any] = {}
     names = []
-    for content in addresses(params):
+    for content in attachments_of(params):
         found = files.known(content) if "://" in content[:20] else data.known(content.strip().encode())
         if found is not None and found.answers:
             answers |= found.answers
@@ -170,7 +159,7 @@ def _known_video(params: Mapping[str, Any], files: _Files) -> Truth | None:
     frames: list[tuple[TrueObject, ...] | None] = []
     names: list[str] = []
     size: Size | None = None
-    for url in addresses(params):
+    for url in attachments_of(params):
         found = files.known(url)
         if found is not None and found.video is not None:
             return found
@@ -186,7 +175,7 @@ def _known_video(params: Mapping[str, Any], files: _Files) -> Truth | None:
 
 
 def _known_scene(params: Mapping[str, Any], files: _Files) -> Truth | None:
-    found = [files.known(url) for url in addresses(params)]
+    found = [files.known(url) for url in attachments_of(params)]
     frames = tuple(one.lidar.frames[0] if one and one.lidar else None for one in found)
     name = next((one.name for one in found if one and one.lidar), None)
     return Truth("fixture", name, lidar=LidarTruth(frames)) if any(frames) else None
@@ -197,7 +186,7 @@ def _known_document(params: Mapping[str, Any], files: _Files) -> Truth | None:
     blocks: list[Block] = []
     pages: list[Size | None] = []
     name = None
-    for url in addresses(params):
+    for url in attachments_of(params):
         content = files.read(url)
         found = data.known(content) if content is not None else None
         if content is None or found is None or found.document is None:
@@ -215,7 +204,7 @@ def _with_size(truth: Truth, params: Mapping[str, Any], files: _Files) -> Truth:
     if (truth.picture is None or truth.picture.size) and (truth.document is None or truth.document.pages):
         return truth
     sizes: list[Size | None] = []
-    for url in addresses(params):
+    for url in attachments_of(params):
         content = files.read(url)
         sizes.append(media.picture_size(content) if content is not None else None)
     if truth.picture is not None:

@@ -16,7 +16,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from scale_mcp.models.limits import FILE_BYTES, FILE_METADATA_BYTES
 from scale_mcp.sandbox import decisions, ids
-from scale_mcp.sandbox.http import ApiError
+from scale_mcp.sandbox.http import ApiError, invalid
 from scale_mcp.sandbox.store import Store, dumps
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Part:
         try:
             return self.content.decode()
         except UnicodeDecodeError:
-            raise ApiError(400, f'Parameter is invalid, reason: "{self.name}" must be UTF-8 text') from None
+            raise invalid(f'"{self.name}" must be UTF-8 text') from None
 
 
 class _PartReader:
@@ -147,7 +147,7 @@ class _PartReader:
                 raise ApiError(
                     decisions.FILE_TOO_LARGE.value, f"The file is too large: at most {FILE_BYTES // 1_000_000} MB."
                 )
-            raise ApiError(400, f'Parameter is invalid, reason: "{part.name}" is longer than {MAX_FIELD_BYTES} bytes')
+            raise invalid(f'"{part.name}" is longer than {MAX_FIELD_BYTES} bytes')
         part.content += data[start:end]
 
 
@@ -192,9 +192,9 @@ def metadata_of(value: object) -> dict[str, Any]:
         return {}
     found = json_object(value, "metadata") if isinstance(value, str) else value
     if not isinstance(found, dict):
-        raise ApiError(400, 'Parameter is invalid, reason: "metadata" must be a JSON object')
+        raise invalid('"metadata" must be a JSON object')
     if len(dumps(found).encode()) > FILE_METADATA_BYTES:
-        raise ApiError(400, f'Parameter is invalid, reason: "metadata" is longer than {FILE_METADATA_BYTES} bytes')
+        raise invalid(f'"metadata" is longer than {FILE_METADATA_BYTES} bytes')
     return found
 
 
@@ -210,7 +210,7 @@ def json_object(text: str, name: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise ApiError(400, f'Parameter is invalid, reason: "{name}" must be a JSON object as a string')
+        raise invalid(f'"{name}" must be a JSON object as a string')
     return value
 
 

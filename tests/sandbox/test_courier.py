@@ -9,7 +9,8 @@ import anyio
 import httpx2
 import pytest
 
-from scale_mcp.sandbox.callbacks import LOOPBACK_HOSTS, RETRY_DELAYS, Attempt, Courier, is_email
+from scale_mcp.sandbox import LOOPBACK
+from scale_mcp.sandbox.callbacks import RETRY_DELAYS, Attempt, Courier, is_email
 
 pytestmark = pytest.mark.anyio
 
@@ -36,7 +37,7 @@ def answering(status: int, **headers: str) -> Receiver:
 
 
 async def deliver(
-    receiver: Receiver, url: str = "http://localhost:9000/hook?x=1", hosts: tuple[str, ...] = LOOPBACK_HOSTS
+    receiver: Receiver, url: str = "http://localhost:9000/hook?x=1", hosts: tuple[str, ...] = LOOPBACK
 ) -> Attempt:
     courier = Courier("the-secret", hosts, transport=receiver.transport())
     try:

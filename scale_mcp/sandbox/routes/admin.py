@@ -15,9 +15,8 @@ from scale_mcp.sandbox import data, openapi, reports, seeding, uploads
 from scale_mcp.sandbox.accounts import Account, account_for, fingerprint
 from scale_mcp.sandbox.clock import ClockKind, from_iso
 from scale_mcp.sandbox.faults import KINDS
-from scale_mcp.sandbox.http import ApiError, Reply, Request, Route
+from scale_mcp.sandbox.http import LOOPBACK, ApiError, Reply, Request, Route
 
-LOOPBACK = {"localhost", "127.0.0.1", "::1", "sandbox.localhost"}
 MOST_SPEED = 1_000_000
 MOST_SECONDS = 20 * 365 * 86_400  # further ahead, times stop being times
 

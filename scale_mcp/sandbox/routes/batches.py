@@ -6,7 +6,7 @@ from typing import Any
 
 from scale_mcp.sandbox import decisions, params
 from scale_mcp.sandbox.batches import SELECT, Batch, batch_of
-from scale_mcp.sandbox.http import ApiError, Reply, Request, Route
+from scale_mcp.sandbox.http import ApiError, Reply, Request, Route, invalid, required
 from scale_mcp.sandbox.routes.tasks import MAX_LIMIT, MAX_OFFSET, time_range
 
 STATUSES = ("staging", "in_progress", "completed")
@@ -17,14 +17,14 @@ def create(request: Request) -> Reply:
     sandbox, body = request.sandbox, request.object()
     for name in ("project", "name"):
         if body.get(name) in (None, ""):
-            raise params.required(name)
+            raise required(name)
         if not isinstance(body[name], str):
-            raise params.invalid(f'"{name}" must be a string')
+            raise invalid(f'"{name}" must be a string')
     project = sandbox.projects.get(request.account, body["project"])
     flags = {name: body.get(name, False) for name in ("calibration_batch", "self_label_batch")}
     for name, flag in flags.items():
         if not isinstance(flag, bool):
-            raise params.invalid(f'"{name}" must be a boolean')
+            raise invalid(f'"{name}" must be a boolean')
         studio = project.flavour == "studio" and name == "calibration_batch"
         if flag and project.flavour != "rapid" and not studio:
             raise ApiError(decisions.RAPID_ONLY_BATCHES.value, f'"{name}" is for batches of Rapid projects only.')
@@ -71,7 +71,7 @@ def prioritize(request: Request) -> Reply:
     sandbox, batch = request.sandbox, named(request)
     priority = params.whole(request.object().get("priority"))
     if priority is None or not 10 <= priority <= 30:
-        raise params.invalid('"priority" must be an integer from 10 to 30')
+        raise invalid('"priority" must be an integer from 10 to 30')
     batch = sandbox.batches.set_priority(batch, priority)
     sandbox.engine.release(sandbox.account_no(request.account.id), batch, sandbox.clock.now())
     return Reply({**sandbox.batches.serve(batch), "result": decisions.PRIORITIZE_ANSWER.value})
@@ -133,7 +133,7 @@ def _conditions(request: Request) -> tuple[str, list[Any]]:
         args.append(project.no if project is not None else -1)
     statuses = request.many("status")
     if any(each not in STATUSES for each in statuses):
-        raise params.invalid(f'"status" must be one of [{", ".join(STATUSES)}]')
+        raise invalid(f'"status" must be one of [{", ".join(STATUSES)}]')
     if statuses:
         conditions.append(f"b.status IN ({', '.join('?' * len(statuses))})")
         args += statuses

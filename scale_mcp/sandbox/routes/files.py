@@ -9,9 +9,8 @@ from urllib.parse import unquote, urlsplit
 
 from scale_mcp.sandbox import decisions, uploads
 from scale_mcp.sandbox.cursors import read_token, token_after
-from scale_mcp.sandbox.http import ApiError, Reply, Request, Route
+from scale_mcp.sandbox.http import LOOPBACK, ApiError, Reply, Request, Route, invalid, required
 
-LOOPBACK = {"localhost", "127.0.0.1", "::1", "sandbox.localhost"}
 DATA_PATH = re.compile(r"/_sandbox/data/([^/]+)")
 CONTENT_PATH = re.compile(r"/_sandbox/files/([^/]+)/content")
 
@@ -21,7 +20,7 @@ def upload(request: Request) -> Reply:
     form = uploads.read_form(request.headers.get("content-type", ""), request.body)
     part = form.get("file")
     if part is None:
-        raise ApiError(400, 'Parameter is invalid, reason: "file" is required')
+        raise required("file")
     fields = {name: each.text for name, each in form.items() if name != "file" and each.text}
     file_name = PurePosixPath((part.file_name or "file").replace("\\", "/")).name or "file"
     content = bytes(part.content)
@@ -33,7 +32,7 @@ def import_file(request: Request) -> Reply:
     body = request.object()
     url = body.get("file_url")
     if not isinstance(url, str) or not url:
-        raise ApiError(400, 'Parameter is invalid, reason: "file_url" is required')
+        raise required("file_url")
     file_name, content = _fetch(request, url)
     return _keep(request, file_name, content, uploads.mime_type_of(file_name, content or b""), body)
 
@@ -41,7 +40,7 @@ def import_file(request: Request) -> Reply:
 def _keep(request: Request, file_name: str, content: bytes | None, mime_type: str, fields: dict[str, Any]) -> Reply:
     for name in ("display_name", "project_name", "reference_id"):
         if name in fields and not isinstance(fields[name], str):
-            raise ApiError(400, f'Parameter is invalid, reason: "{name}" must be a string')
+            raise invalid(f'"{name}" must be a string')
     file = uploads.NewFile(
         file_name=file_name,
         content=content,
@@ -115,7 +114,7 @@ def list_files(request: Request) -> Reply:
     """
     project = request.one("project")
     if not project:
-        raise ApiError(400, 'Parameter is invalid, reason: "project" is required')
+        raise required("project")
     limit = request.integer("limit", 100, 1, 100)
     after, _ = read_token(request.one("cursor") or request.one("next_token"))
     # Only fixed fragments are put together here; every value is an argument.

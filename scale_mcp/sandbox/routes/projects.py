@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from scale_mcp.sandbox import params
-from scale_mcp.sandbox.http import ApiError, Reply, Request, Route
+from scale_mcp.sandbox.http import ApiError, Reply, Request, Route, invalid, required
 from scale_mcp.sandbox.projects import Flavour, Project
 from scale_mcp.sandbox.task_types import CHAT_TYPES, TASK_TYPES
 
@@ -17,12 +17,12 @@ def create(request: Request) -> Reply:
     sandbox, body = request.sandbox, request.object()
     for name in ("type", "name"):
         if body.get(name) in (None, ""):
-            raise params.required(name)
+            raise required(name)
         if not isinstance(body[name], str):
-            raise params.invalid(f'"{name}" must be a string')
+            raise invalid(f'"{name}" must be a string')
     kind = TASK_TYPES.get(body["type"])
     if kind is None:
-        raise params.invalid(f'"type" must be a task type, and "{body["type"]}" is none')
+        raise invalid(f'"type" must be a task type, and "{body["type"]}" is none')
     flavour = _flavour(body)
     given = params.project_params(kind, body.get("params"))
     project = sandbox.projects.create(request.account, body["name"], kind.name, given, flavour, _extras(body, flavour))
@@ -33,9 +33,9 @@ def _flavour(body: dict[str, Any]) -> Flavour:
     rapid, studio = body.get("rapid", False), body.get("studio", False)
     for name, value in (("rapid", rapid), ("studio", studio)):
         if not isinstance(value, bool):
-            raise params.invalid(f'"{name}" must be a boolean')
+            raise invalid(f'"{name}" must be a boolean')
     if rapid and studio:
-        raise params.invalid('a project is either "rapid" or "studio"')
+        raise invalid('a project is either "rapid" or "studio"')
     return "rapid" if rapid else "studio" if studio else "standard"
 
 
@@ -45,20 +45,20 @@ def _extras(body: dict[str, Any], flavour: Flavour) -> dict[str, Any]:
     pipeline, attempts = body.get("pipeline"), body.get("consensus_attempts")
     if pipeline is not None:
         if pipeline not in PIPELINES:
-            raise params.invalid(f'"pipeline" must be one of [{", ".join(PIPELINES)}]')
+            raise invalid(f'"pipeline" must be one of [{", ".join(PIPELINES)}]')
         if flavour != "studio":
-            raise params.invalid('"pipeline" is for Studio projects only')
+            raise invalid('"pipeline" is for Studio projects only')
         extras["pipelineName"] = pipeline
     if attempts is not None:
         number = params.whole(attempts)
         if number is None or number < 1:
-            raise params.invalid('"consensus_attempts" must be a positive integer')
+            raise invalid('"consensus_attempts" must be a positive integer')
         if pipeline != "consensus_task":
-            raise params.invalid('"consensus_attempts" needs the pipeline "consensus_task"')
+            raise invalid('"consensus_attempts" needs the pipeline "consensus_task"')
         extras["numConsensus"] = number
     if "datasetId" in body:
         if not isinstance(body["datasetId"], str):
-            raise params.invalid('"datasetId" must be a string')
+            raise invalid('"datasetId" must be a string')
         extras["datasetId"] = body["datasetId"]
     return extras
 
@@ -80,9 +80,9 @@ def set_params(request: Request) -> Reply:
     project, body = named(request), request.object()
     patch = body.get("patch", False)
     if not isinstance(patch, bool):
-        raise params.invalid('"patch" must be a boolean')
+        raise invalid('"patch" must be a boolean')
     if body.get("type", project.type) != project.type:
-        raise params.invalid("the type of a project cannot be changed")
+        raise invalid("the type of a project cannot be changed")
     body.pop("type", None)
     request.sandbox.projects.set_params(project, params.project_params(TASK_TYPES[project.type], body), patch)
     return Reply(request.sandbox.projects.serve(project))
@@ -92,10 +92,10 @@ def set_ontology(request: Request) -> Reply:
     """``POST /projects/{project}/setOntology``: a new version of the ontology."""
     project, body = named(request), request.object()
     if "ontology" not in body:
-        raise params.required("ontology")
+        raise required("ontology")
     name = body.get("name")
     if name is not None and not isinstance(name, str):
-        raise params.invalid('"name" must be a string')
+        raise invalid('"name" must be a string')
     request.sandbox.projects.set_ontology(project, body["ontology"], name)
     return Reply(request.sandbox.projects.serve(project))
 

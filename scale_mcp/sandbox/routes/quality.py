@@ -7,8 +7,7 @@ from typing import Any
 
 from scale_mcp.sandbox import decisions, ids, quality
 from scale_mcp.sandbox.cursors import read_token, token_after
-from scale_mcp.sandbox.http import ApiError, Reply, Request, Route
-from scale_mcp.sandbox.params import invalid, required
+from scale_mcp.sandbox.http import ApiError, Reply, Request, Route, invalid, required
 from scale_mcp.sandbox.store import dumps
 from scale_mcp.sandbox.task_store import BASE, TaskRecord
 

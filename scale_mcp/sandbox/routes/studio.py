@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from scale_mcp.sandbox import batches, decisions
-from scale_mcp.sandbox.http import ApiError, Reply, Request, Route
+from scale_mcp.sandbox.http import ApiError, Reply, Request, Route, invalid, required
 from scale_mcp.sandbox.routes.team import emails_of
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _pairs(request: Request) -> tuple[list[str], list[str]]:
     body = request.object()
     emails, projects = emails_of(body), body.get("projects")
     if not isinstance(projects, list) or not projects or not all(isinstance(name, str) and name for name in projects):
-        raise ApiError(400, 'Parameter is invalid, reason: "projects" is required')
+        raise required("projects")
     members = {row["email"].lower() for row in request.sandbox.team.people(request.account.id)}
     for email in emails:
         if email.lower() not in members:
@@ -102,7 +102,7 @@ def create_group(request: Request) -> Reply:
     body = request.object()
     name = body.get("name")
     if not isinstance(name, str) or not name.strip():
-        raise ApiError(400, 'Parameter is invalid, reason: "name" is required')
+        raise required("name")
     emails = _assigned_to(request, project.name, emails_of(body))
     sandbox, account_id = request.sandbox, request.account.id
     if sandbox.studio.group(account_id, project.name, name) is not None:
@@ -170,7 +170,7 @@ def set_priorities(request: Request) -> Reply:
     """``POST /studio/batches/set_priorities``: every pending batch once, the most urgent first."""
     wanted = request.object().get("batches", [])
     if not isinstance(wanted, list) or not all(isinstance(b, dict) and isinstance(b.get("name"), str) for b in wanted):
-        raise ApiError(400, 'Parameter is invalid, reason: "batches" must be an array of objects with a "name"')
+        raise invalid('"batches" must be an array of objects with a "name"')
     names = [batch["name"] for batch in wanted]
     pending = {batch.name: batch for batch in _pending(request)}
     unknown = [name for name in names if name not in pending]
@@ -206,7 +206,7 @@ def assign_groups(request: Request) -> Reply:
         raise ApiError(400, f'The batch "{batch.name}" does not belong to a Studio project.')
     names = request.object().get("groups", [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ApiError(400, 'Parameter is invalid, reason: "groups" must be an array of strings')
+        raise invalid('"groups" must be an array of strings')
     studio = request.sandbox.studio
     groups = {row["name"] for row in studio.groups(request.account.id, batch.project)}
     for name in names:

@@ -9,7 +9,7 @@ from typing import Any
 from scale_mcp.sandbox import decisions, params
 from scale_mcp.sandbox.clock import from_iso
 from scale_mcp.sandbox.cursors import read_token, token_after
-from scale_mcp.sandbox.http import ApiError, Reply, Request, Route
+from scale_mcp.sandbox.http import ApiError, Reply, Request, Route, invalid, required
 from scale_mcp.sandbox.task_lists import STATUSES, Range, TaskQuery
 from scale_mcp.sandbox.task_store import TaskRecord, at_base, record_of
 
@@ -58,7 +58,7 @@ def tags(request: Request) -> list[str]:
     if isinstance(body, dict):
         body = body.get("tags", [])
     if not isinstance(body, list) or not all(isinstance(tag, str) and tag for tag in body):
-        raise params.invalid("the body must be an array of non-empty strings")
+        raise invalid("the body must be an array of non-empty strings")
     return body
 
 
@@ -66,7 +66,7 @@ def set_unique_id(request: Request) -> Reply:
     """``POST /task/{task_id}/unique_id``."""
     record, unique_id = named(request), request.object().get("unique_id")
     if not isinstance(unique_id, str) or not unique_id:
-        raise params.required("unique_id")
+        raise required("unique_id")
     return shown(request, request.sandbox.tasks.set_unique_id(record, unique_id))
 
 
@@ -86,9 +86,9 @@ def audit(request: Request) -> Reply:
     record, body = named(request), request.object()
     accepted, comments = body.get("accepted"), body.get("comments")
     if not isinstance(accepted, bool):
-        raise params.required("accepted") if accepted is None else params.invalid('"accepted" must be a boolean')
+        raise required("accepted") if accepted is None else invalid('"accepted" must be a boolean')
     if comments is not None and not isinstance(comments, str):
-        raise params.invalid('"comments" must be a string')
+        raise invalid('"comments" must be a string')
     return shown(request, request.sandbox.tasks.audit(record, accepted, comments))
 
 
@@ -181,7 +181,7 @@ def task_query(request: Request) -> TaskQuery | None:
 def _choice(request: Request, name: str, allowed: tuple[str, ...]) -> tuple[str, ...]:
     values = tuple(dict.fromkeys(request.many(name)))
     if any(value not in allowed for value in values):
-        raise params.invalid(f'"{name}" must be one of [{", ".join(allowed)}]')
+        raise invalid(f'"{name}" must be one of [{", ".join(allowed)}]')
     return values
 
 
@@ -197,7 +197,7 @@ def _time(request: Request, name: str, rounded: Callable[[float], int]) -> int |
     try:
         return rounded(round(from_iso(value) * 1000, 3))
     except (ValueError, OverflowError):
-        raise params.invalid(f'"{name}" must be a valid date in ISO 8601') from None
+        raise invalid(f'"{name}" must be a valid date in ISO 8601') from None
 
 
 def named(request: Request) -> TaskRecord:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from scale_mcp.sandbox.http import ApiError, Reply, Request, Route
+from scale_mcp.sandbox.http import ApiError, Reply, Request, Route, invalid, required
 
 if TYPE_CHECKING:
     from sqlite3 import Row
@@ -19,11 +19,11 @@ def emails_of(body: dict[str, Any], name: str = "emails") -> list[str]:
     """A required list of e-mail addresses without repeats. 400 when it is missing, empty or holds something else."""
     value = body.get(name)
     if not isinstance(value, list) or not value:
-        raise ApiError(400, f'Parameter is invalid, reason: "{name}" is required')
+        raise required(name)
     unique: dict[str, str] = {}
     for email in value:
         if not isinstance(email, str) or not EMAIL.fullmatch(email.strip()):
-            raise ApiError(400, f'Parameter is invalid, reason: "{name}" must contain valid e-mail addresses')
+            raise invalid(f'"{name}" must contain valid e-mail addresses')
         unique.setdefault(email.strip().lower(), email.strip())
     return list(unique.values())
 
@@ -31,7 +31,7 @@ def emails_of(body: dict[str, Any], name: str = "emails") -> list[str]:
 def _role_of(body: dict[str, Any]) -> str:
     role = body.get("team_role")
     if role not in ROLES:
-        raise ApiError(400, f'Parameter is invalid, reason: "team_role" must be one of [{", ".join(ROLES)}]')
+        raise invalid(f'"team_role" must be one of [{", ".join(ROLES)}]')
     return str(role)
 
 
