@@ -68,6 +68,7 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
                 headers=headers,
                 data=body,
                 chunked=chunked,
+                skip_auto_headers=[name for name in NOT_ADDED if name not in headers] or None,
                 allow_redirects=False,
                 timeout=self._timeout(given.get("connect"), given.get("read")),
                 ssl=self._checks if address.scheme == "https" else True,
@@ -106,7 +107,6 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
             self._session = aiohttp.ClientSession(
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                skip_auto_headers=NOT_ADDED,
                 auto_decompress=False,
                 trust_env=False,
                 max_line_size=LONGEST_HEADER,

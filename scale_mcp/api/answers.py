@@ -18,7 +18,7 @@ T = TypeVar("T")
 LONGEST_MESSAGE = 20_000  # bytes of an error's body that are looked at
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Answer:
     """A whole answer in memory."""
 

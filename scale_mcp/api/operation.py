@@ -25,7 +25,7 @@ class Stream:
     content_type: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Operation:
     """What to send, and what may be done when it is not known whether it took effect.
 

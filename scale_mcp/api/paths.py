@@ -13,6 +13,7 @@ from scale_mcp.api.errors import RefusedBeforeSending
 
 MAX_SEGMENT = 1000  # characters of a name or id
 
+_PLAIN = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -29,6 +30,8 @@ def build_path(template: str, segments: dict[str, str]) -> str:
 
 
 def _encode(name: str, value: str) -> str:
+    if isinstance(value, str) and _PLAIN.fullmatch(value):  # an id or a plain name, as nearly always
+        return value
     label = name.replace("_", " ")
     if not isinstance(value, str) or not value.strip():
         raise RefusedBeforeSending(f"The {label} is empty.", next_step=f"Give the {label}.")

@@ -77,17 +77,24 @@ async def create_task(client: Client, request: TaskToCreate, *, assign_unique_id
         raise await _with_existing_task(client, failure, unique_id)
     if not failure.in_doubt:
         raise failure
+    task = await _settled(client, failure, unique_id, None if assigned else (request.task_type, body))
+    return Created(task, recovered=True, unique_id_assigned=assigned)
+
+
+async def _settled(
+    client: Client, failure: ScaleError, unique_id: str, sent: tuple[str, dict[str, Any]] | None
+) -> Task:
+    """The task after all, or the error that tells the truth. ``sent`` is None where nobody else can have the id."""
     quoted = one_line(unique_id, 300)
-    task = await settle(
+    return await settle(
         failure,
         look_up=lambda: _find(client, unique_id, failure),
-        difference=lambda task: None if assigned else _difference(task, request.task_type, body),
+        difference=lambda task: None if sent is None else _difference(task, *sent),
         name=f'task with unique_id "{quoted}"',
         find_out=f'To find out, list the tasks with unique_id "{quoted}"; to create it, repeat the request with '
         "that same unique_id, which cannot create it twice.",
         options=client.options,
     )
-    return Created(task, recovered=True, unique_id_assigned=assigned)
 
 
 async def _find(client: Client, unique_id: str, failure: ScaleError) -> Task | None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 KEPT = 64  # exchanges of one recording; a long listing keeps the last ones
 
 
-@dataclass
+@dataclass(slots=True)
 class Exchange:
     """One logical request with all its attempts. A status is None where no answer came."""
 
