@@ -1,9 +1,7 @@
-"""Lists of tasks: filters to SQL, pages newest first, totals.
+"""Lists of tasks: pages newest first, totals.
 
-Every page is read from an index that already has the order wanted. An index per property ends in ``status, seq``, so
-that one status is one ordered range of it, and all statuses are a merge of four ranges (``UNION ALL … ORDER BY``, which
-SQLite merges without sorting). Filters that no index has all of are narrowed down to the blocks (task_counters.py)
-that can hold a match.
+A page is read from an index (task_query.py); filters that no index has all of are first narrowed down to the blocks
+(task_counters.py) that can hold a match.
 """
 
 from __future__ import annotations
@@ -17,66 +15,9 @@ from typing import Any
 from scale_mcp.sandbox import task_counters
 from scale_mcp.sandbox.store import Store
 from scale_mcp.sandbox.task_counters import WHOLE_ACCOUNT, TaskCounters
+from scale_mcp.sandbox.task_query import Condition, Range, TaskQuery, branches, one_of
 
-STATUSES = ("pending", "completed", "canceled", "error")
 FEW = 2_000  # below so many matches a range of times is read whole and sorted
-
-Range = tuple[int | None, int | None]  # from and to, both inclusive, in milliseconds since 1970
-
-
-@dataclass(frozen=True)
-class TaskQuery:
-    """What a list asks for. Empty tuples and None mean "any"."""
-
-    account_no: int
-    project_no: int | None = None
-    batch_no: int | None = None
-    type: str | None = None
-    statuses: tuple[str, ...] = ()
-    reviews: tuple[str, ...] = ()
-    unique_ids: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ()
-    created: Range = (None, None)
-    completed: Range = (None, None)
-    updated: Range = (None, None)
-
-    @property
-    def spans(self) -> dict[str, Range]:
-        """The times whose order is not that of ``seq``."""
-        return {"completed": self.completed, "updated": self.updated}
-
-    @property
-    def has_times(self) -> bool:
-        return any(span != (None, None) for span in self.spans.values())
-
-    @property
-    def is_counted(self) -> bool:
-        """Whether the total is a matter of adding up counters."""
-        return not (self.has_times or self.unique_ids or len(self.tags) > 1)
-
-    @property
-    def is_one_range(self) -> bool:
-        """Whether every row of one index range (per status) is a match."""
-        properties = (self.batch_no is not None or self.project_no is not None, self.type is not None, self.reviews)
-        return not (self.has_times or self.tags) and sum(map(bool, properties)) <= 1
-
-
-Condition = tuple[str, tuple[Any, ...]]  # SQL and its arguments
-
-
-@dataclass
-class Branch:
-    """One range of an index, in the order of ``seq``: where the rows come from and which of them."""
-
-    source: str
-    conditions: list[Condition]
-    seq: str = "t.seq"
-
-    def sql(self) -> str:
-        return f"SELECT {self.seq} AS seq FROM {self.source} WHERE {' AND '.join(sql for sql, _ in self.conditions)}"  # noqa: S608
-
-    def args(self) -> list[Any]:
-        return [arg for _, args in self.conditions for arg in args]
 
 
 @dataclass(frozen=True)
@@ -236,72 +177,10 @@ class TaskList:
 
     def _matches(self, low: int | None, high: int | None) -> tuple[str, list[Any]]:
         """SQL for the ``seq`` of every match from ``low`` (inclusive) to ``high`` (exclusive)."""
-        branches = self._branches(low, high)
+        found = branches(self._query, self._sparse_index, low, high)
         # decisions.TAGS_MATCH: any. A task that carries two of them is in two branches; no other branches overlap.
         union = " UNION " if len(self._query.tags) > 1 else " UNION ALL "
-        return union.join(branch.sql() for branch in branches), [arg for branch in branches for arg in branch.args()]
-
-    def _branches(self, low: int | None, high: int | None) -> list[Branch]:
-        """The ranges to merge: one per value of the property that the chosen index has just before ``seq``."""
-        query = self._query
-        statuses: list[list[Condition]] = [[("t.status = ?", (status,))] for status in query.statuses or STATUSES]
-        index, split = "tasks_by_status", statuses
-        if query.unique_ids:
-            index, split = "tasks_by_unique_id", [one_of("t.unique_id", query.unique_ids)]
-        elif self._sparse_index is not None:
-            index, split = self._sparse_index, [[]]
-        elif query.tags:
-            return [self._tag_branch(tag, low, high) for tag in query.tags]
-        elif query.reviews:
-            index = "tasks_by_review"
-            split = [[("t.review = ? AND t.review <> ''", (review,))] for review in query.reviews]
-        elif query.batch_no is not None:
-            index = "tasks_by_batch"
-        elif query.project_no is not None:
-            index = "tasks_by_project"
-        elif query.type is not None:
-            index = "tasks_by_type"
-        conditions = self._conditions(index)
-        if split is not statuses:
-            conditions += one_of("t.status", query.statuses)
-        if index != "tasks_by_review":
-            conditions += one_of("t.review", query.reviews)
-        if query.tags:
-            marks = ", ".join("?" * len(query.tags))
-            sql = f"EXISTS (SELECT 1 FROM task_tags WHERE account_no = ? AND tag IN ({marks}) AND seq = t.seq)"  # noqa: S608
-            conditions.append((sql, (query.account_no, *query.tags)))
-        conditions += between("t.seq", low, high)
-        return [Branch(f"tasks t INDEXED BY {index}", [*conditions, *part]) for part in split]
-
-    def _tag_branch(self, tag: str, low: int | None, high: int | None) -> Branch:
-        query = self._query
-        conditions = [
-            ("g.account_no = ? AND g.tag = ?", (query.account_no, tag)),
-            *self._conditions(),
-            *one_of("t.status", query.statuses),
-            *one_of("t.review", query.reviews),
-            *between("g.seq", low, high),
-        ]
-        return Branch("task_tags g CROSS JOIN tasks t ON t.seq = g.seq", conditions, seq="g.seq")
-
-    def _conditions(self, index: str = "") -> list[Condition]:
-        """What every branch asks of a task, but for status, review, tag and ``seq``."""
-        query = self._query
-        found: list[Condition] = []
-        if index != "tasks_by_batch":  # a batch implies its account, and its index does without
-            found.append(("t.account_no = ?", (query.account_no,)))
-        if query.batch_no is not None:
-            found.append(("t.batch_no = ?", (query.batch_no,)))
-        elif query.project_no is not None:
-            found.append(("t.project_no = ?", (query.project_no,)))
-        if query.type is not None:
-            found.append(("t.type = ?", (query.type,)))
-        for name, (start, end) in query.spans.items():
-            if start is not None:
-                found.append((f"t.{name}_ms >= ?", (start,)))
-            if end is not None:
-                found.append((f"t.{name}_ms <= ?", (end,)))
-        return found
+        return union.join(branch.sql() for branch in found), [arg for branch in found for arg in branch.args()]
 
     # Few matches
 
@@ -357,14 +236,3 @@ def _runs(blocks: list[Block]) -> Iterator[list[Block]]:
         run.append(older)
     if run:
         yield run
-
-
-def one_of(column: str, values: tuple[Any, ...]) -> list[Condition]:
-    """The condition that a column has one of the values; none at all for no values."""
-    return [(f"{column} IN ({', '.join('?' * len(values))})", values)] if values else []
-
-
-def between(seq: str, low: int | None, high: int | None) -> list[Condition]:
-    """The condition that ``seq`` is at least ``low`` and below ``high``, each as far as given."""
-    lower: list[Condition] = [] if low is None else [(f"{seq} >= ?", (low,))]
-    return lower if high is None else [*lower, (f"{seq} < ?", (high,))]

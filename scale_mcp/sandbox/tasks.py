@@ -9,7 +9,8 @@ from scale_mcp.sandbox.accounts import Account
 from scale_mcp.sandbox.batches import Batch
 from scale_mcp.sandbox.http import ApiError, invalid, required
 from scale_mcp.sandbox.projects import Project
-from scale_mcp.sandbox.task_lists import TaskList, TaskQuery
+from scale_mcp.sandbox.task_lists import TaskList
+from scale_mcp.sandbox.task_query import TaskQuery
 from scale_mcp.sandbox.task_store import TaskRecord, TaskStore
 from scale_mcp.sandbox.task_types import TASK_TYPES, TaskType
 

@@ -11,7 +11,7 @@ import pytest
 
 from scale_mcp.sandbox import Sandbox, task_store
 from scale_mcp.sandbox.accounts import account_for
-from scale_mcp.sandbox.task_lists import TaskQuery
+from scale_mcp.sandbox.task_query import TaskQuery
 from tests.sandbox.calls import batch, listed, ok, project, refused, task
 from tests.sandbox.conftest import Connect
 

@@ -10,7 +10,7 @@ from scale_mcp.sandbox import decisions, params
 from scale_mcp.sandbox.clock import from_iso
 from scale_mcp.sandbox.cursors import read_token, token_after
 from scale_mcp.sandbox.http import ApiError, Reply, Request, Route, invalid, required
-from scale_mcp.sandbox.task_lists import STATUSES, Range, TaskQuery
+from scale_mcp.sandbox.task_query import STATUSES, Range, TaskQuery
 from scale_mcp.sandbox.task_store import TaskRecord, at_base, record_of
 
 REVIEWS = ("pending", "fixed", "accepted", "rejected", "commented")
