@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -18,12 +17,14 @@ async def serving(app: Callable[..., Any], port: int = 0) -> AsyncIterator[str]:
     import anyio
     import uvicorn
 
+    from scale_mcp.server.transports.listening import listen
+
     class Server(uvicorn.Server):
         @contextmanager
         def capture_signals(self) -> Iterator[None]:
             yield  # Ctrl-C and SIGTERM belong to the process, not to this part of it
 
-    with socket.create_server(("127.0.0.1", port)) as listener:
+    with listen("127.0.0.1", port) as listener:
         config = uvicorn.Config(app, log_level="error", access_log=False, lifespan="off", timeout_graceful_shutdown=1)
         server = Server(config)
         try:

@@ -48,7 +48,7 @@ def sandbox(
 
     [bold]Examples[/bold]
       scale-mcp sandbox                             in memory, gone at the end
-      scale-mcp sandbox --db box.db --clock fast    kept; an hour passes in a second
+      scale-mcp sandbox --db box.db --clock fast    kept; a second is an hour
       scale-mcp sandbox --clock manual              POST /_sandbox/clock/advance
       scale-mcp sandbox --callback-hosts ci.local   callbacks beyond this machine
 
@@ -80,9 +80,10 @@ def _replace(options: SandboxOptions, **changes: object) -> SandboxOptions:
 
 def _listen(host: str, port: int) -> socket.socket:
     """A bound socket, so that a port in use is our message rather than a traceback."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    from scale_mcp.server.transports.listening import listen
+
     try:
-        return socket.create_server((host, port), family=family)
+        return listen(host, port)
     except OSError as error:
         stop(Exit.FAILED, f"cannot listen on {host}:{port} ({error.strerror or error}). --port 0 takes any free port.")
 

@@ -29,6 +29,7 @@ from starlette.types import Receive, Scope, Send
 from scale_mcp.server.logs import get_logger
 from scale_mcp.server.transports.doorman import Doorman
 from scale_mcp.server.transports.draining import InFlight
+from scale_mcp.server.transports.listening import listen
 from scale_mcp.settings import Settings, SettingsError
 
 log = get_logger(__name__)
@@ -105,19 +106,12 @@ async def _stop_on_signal(runner: uvicorn.Server, in_flight: InFlight) -> None:
 
 
 def _listen(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    # Named as TCP, or asyncio leaves Nagle's delay on: an answer of two writes then waits 40 ms for an acknowledgement.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((settings.host.strip("[]"), settings.port))
+        return listen(settings.host, settings.port)
     except OSError as problem:
-        listener.close()
         raise SettingsError(
             f"Cannot listen on {settings.host}:{settings.port}: {problem.strerror}. Choose another --port (0 is any)."
         ) from None
-    listener.listen(128)
-    return listener
 
 
 class _ServeSse:

@@ -1,23 +1,19 @@
-"""stdio: one JSON-RPC message per line, moved by two plain threads.
+"""stdio: one JSON-RPC message per line.
 
-The SDK's own stdio reads in a worker thread that cannot be interrupted, so a SIGTERM would wait for the client's
-next line. Here the threads are daemons over raw descriptors: the process can end at any moment. As with the SDK,
-the wire is moved off descriptors 0 and 1 first, so that a stray print or a child process cannot corrupt it.
+The SDK's own stdio makes three thread hops per message and reads in a worker thread that cannot be interrupted, so a
+SIGTERM would wait for the client's next line. Here pipes are served in the event loop, and whatever else stdin and
+stdout may be by two daemon threads. As with the SDK, the wire is moved off descriptors 0 and 1 first, so that a stray
+print or a child process cannot corrupt it.
 """
 
 from __future__ import annotations
 
-import asyncio
-import math
 import os
-import select
 import signal
 import sys
-import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from queue import SimpleQueue
 from typing import Any
 
 import anyio
@@ -28,16 +24,20 @@ from mcp.shared.message import SessionMessage
 
 from scale_mcp.front.handover import Handover, take
 from scale_mcp.server.logs import get_logger
+from scale_mcp.server.transports.pipes import PipeLines, PipeOutput, are_pipes
+from scale_mcp.server.transports.threads import ThreadLines, ThreadOutput
 
 log = get_logger(__name__)
 
 LONGEST_LINE = 160 * 1024 * 1024  # bytes; an upload of 80 MB comes as base64 in one message
-CHUNK = 256 * 1024
 AHEAD = 256  # lines read before the server has taken them
 UNSENT = 64 * 1024 * 1024  # bytes a client may leave unread, while it writes on, before the server waits for it
+BETWEEN = 64  # messages between the wire and the server; the other way none may be under way when it ends
 LAST_ANSWERS = 1.5  # seconds for calls still running when stdin closes; hosts wait about two before they kill
 
 Inbound = SessionMessage | Exception
+Lines = PipeLines | ThreadLines
+Output = PipeOutput | ThreadOutput
 
 
 async def serve_stdio(server: Server[Any]) -> None:
@@ -62,10 +62,16 @@ async def _cancel_on_signal(scope: anyio.CancelScope) -> None:
 @asynccontextmanager
 async def wire() -> AsyncIterator[tuple[MemoryObjectReceiveStream[Inbound], MemoryObjectSendStream[SessionMessage]]]:
     """The streams that ``Server.run`` takes, over this process's stdin and stdout."""
-    to_server, reader = anyio.create_memory_object_stream[Inbound](0)
+    to_server, reader = anyio.create_memory_object_stream[Inbound](BETWEEN)
     writer, from_server = anyio.create_memory_object_stream[SessionMessage](0)
     with _begun_wire() as begun:
-        lines, output, open_calls = _Lines(begun), _Output(begun.sink), _OpenCalls(begun.answered)
+        lines: Lines
+        output: Output
+        if are_pipes(begun):
+            lines, output = PipeLines(begun, AHEAD, LONGEST_LINE), PipeOutput(begun.sink, UNSENT)
+        else:
+            lines, output = ThreadLines(begun, AHEAD, LONGEST_LINE), ThreadOutput(begun.sink, UNSENT)
+        open_calls = _OpenCalls(begun.answered)
         async with to_server, reader, writer, from_server, anyio.create_task_group() as tasks:
             tasks.start_soon(_pump_in, lines, to_server, open_calls)
             tasks.start_soon(_pump_out, from_server, output, open_calls)
@@ -76,7 +82,7 @@ async def wire() -> AsyncIterator[tuple[MemoryObjectReceiveStream[Inbound], Memo
                 output.finish()
 
 
-async def _pump_in(lines: _Lines, to_server: MemoryObjectSendStream[Inbound], open_calls: _OpenCalls) -> None:
+async def _pump_in(lines: Lines, to_server: MemoryObjectSendStream[Inbound], open_calls: _OpenCalls) -> None:
     async with to_server:
         async for line in lines:
             message: Inbound
@@ -91,7 +97,7 @@ async def _pump_in(lines: _Lines, to_server: MemoryObjectSendStream[Inbound], op
 
 
 async def _pump_out(
-    from_server: MemoryObjectReceiveStream[SessionMessage], output: _Output, open_calls: _OpenCalls
+    from_server: MemoryObjectReceiveStream[SessionMessage], output: Output, open_calls: _OpenCalls
 ) -> None:
     async for message in from_server:
         if not open_calls.client_knows(message):
@@ -136,118 +142,6 @@ class _OpenCalls:
 def _answered_id(message: SessionMessage) -> t.RequestId | None:
     answer = message.message
     return answer.id if isinstance(answer, t.JSONRPCResponse | t.JSONRPCError) else None
-
-
-class _Lines:
-    """Async iterator over the lines of a descriptor, read by a thread of its own."""
-
-    def __init__(self, begun: Handover) -> None:
-        self._source = begun.source
-        self._unserved = begun.unserved
-        self._loop = asyncio.get_running_loop()
-        self._put, self._get = anyio.create_memory_object_stream[bytes](math.inf)
-        self._room = threading.Semaphore(AHEAD)
-        threading.Thread(target=self._read, name="stdin", daemon=True).start()
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        with self._get:
-            async for line in self._get:
-                self._room.release()
-                if line.strip():
-                    yield line
-
-    def _read(self) -> None:
-        rest = bytearray()
-        try:
-            while chunk := self._chunk():
-                rest += chunk
-                if b"\n" in chunk:
-                    *lines, tail = bytes(rest).split(b"\n")
-                    rest = bytearray(tail)
-                    for line in lines:
-                        self._deliver(line)
-                if len(rest) > LONGEST_LINE:
-                    log.error("line_too_long", limit=LONGEST_LINE)
-                    break
-            else:
-                if rest:
-                    self._deliver(bytes(rest))
-        except OSError as problem:
-            log.warning("stdin_failed", problem=problem.strerror)
-        except RuntimeError:  # the event loop has ended; so does this thread
-            return
-        self._tell(self._put.close)
-
-    def _chunk(self) -> bytes:
-        """What the front left first, then what the client sends."""
-        unserved, self._unserved = self._unserved, b""
-        while not unserved:
-            try:
-                return os.read(self._source, CHUNK)
-            except BlockingIOError:  # what was handed to this process as stdin does not block
-                select.select([self._source], [], [])
-        return unserved
-
-    def _deliver(self, line: bytes) -> None:
-        self._room.acquire()
-        self._loop.call_soon_threadsafe(self._accept, line)
-
-    def _accept(self, line: bytes) -> None:
-        try:
-            self._put.send_nowait(line)
-        except (anyio.ClosedResourceError, anyio.BrokenResourceError):  # nobody reads any more
-            self._room.release()
-
-    def _tell(self, call: Any) -> None:
-        try:
-            self._loop.call_soon_threadsafe(call)
-        except RuntimeError:  # the event loop has ended
-            return
-
-
-class _Output:
-    """Writes messages to a descriptor from a thread, so that a client that does not read stops nothing else."""
-
-    def __init__(self, sink: int) -> None:
-        self._sink = sink
-        self._loop = asyncio.get_running_loop()
-        self._queue: SimpleQueue[bytes | None] = SimpleQueue()
-        self._unsent = 0
-        self._room = asyncio.Event()
-        self._thread = threading.Thread(target=self._write, name="stdout", daemon=True)
-        self._thread.start()
-
-    async def put(self, data: bytes) -> None:
-        self._unsent += len(data)
-        self._queue.put(data)
-        while self._unsent > UNSENT:
-            self._room.clear()
-            await self._room.wait()
-
-    def _sent(self, size: int) -> None:
-        self._unsent -= size
-        self._room.set()
-
-    def finish(self) -> None:
-        """Write what is queued, unless the client does not take it within a second."""
-        self._queue.put(None)
-        self._thread.join(timeout=1.0)
-
-    def _write(self) -> None:
-        while (data := self._queue.get()) is not None:
-            view = memoryview(data)
-            try:
-                while view:
-                    try:
-                        view = view[os.write(self._sink, view) :]
-                    except BlockingIOError:
-                        select.select([], [self._sink], [])
-                self._loop.call_soon_threadsafe(self._sent, len(data))
-            except OSError as problem:  # the client is gone; it will close stdin too
-                log.warning("stdout_failed", problem=problem.strerror)
-                return
-            except RuntimeError:  # the event loop has ended
-                return
 
 
 @contextmanager
