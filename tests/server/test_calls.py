@@ -234,16 +234,27 @@ async def test_invisible_characters_do_not_come_through(era: str) -> None:
     assert not set(result.model_dump_json()) & set("\u202e\u200b\U000e0041\x1b")
 
 
-async def test_each_call_leaves_a_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
+@pytest.mark.parametrize(
+    ("tool", "arguments", "level", "outcome"),
+    [
+        ("look", {"name": "tree"}, logging.DEBUG, "ok"),  # a read that went well is the only quiet one
+        ("look", {"nam": "tree"}, logging.INFO, "invalid_arguments"),
+        ("change", {"name": "tree"}, logging.INFO, "ok"),
+    ],
+)
+async def test_each_call_leaves_a_line_in_the_log(
+    tool: str, arguments: dict[str, str], level: int, outcome: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
     async with Client(built()) as client:
-        await client.call_tool("look", {"name": "tree"})
+        await client.call_tool(tool, arguments)
 
-    lines = [record.msg for record in caplog.records if "tool_call" in str(record.msg)]
-    assert len(lines) == 1
-    assert lines[0]["tool"] == "look"  # type: ignore[index]
-    assert lines[0]["outcome"] == "ok"  # type: ignore[index]
-    assert "tree" not in str(lines[0])
+    records = [record for record in caplog.records if "tool_call" in str(record.msg)]
+    assert [record.levelno for record in records] == [level]
+    line = records[0].msg
+    assert line["tool"] == tool  # type: ignore[index]
+    assert line["outcome"] == outcome  # type: ignore[index]
+    assert "tree" not in str(line)
 
 
 async def test_lists_carry_cache_hints_for_new_clients() -> None:
