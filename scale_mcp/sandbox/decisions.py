@@ -88,6 +88,11 @@ PRIORITY_WITHOUT_ONE = Decision("Where does a task or batch without a priority s
 RECALL_DELAY = Decision(
     "When is a completed task recalled, if the sandbox is set to recall some?", "An hour after its completion.", 3600.0
 )
+PRIOR_RESPONSES = Decision(
+    "Where is the earlier answer of a task that was recalled, or is done again?",
+    "In this list on the task, oldest first; `response` is absent until there is a new one.",
+    "prior_responses",
+)
 CANCEL_ERROR_TASK = Decision("May a task in `error` be canceled?", "No: only pending tasks, 400.", 400)
 EMPTY_TAGS = Decision("Is `tags` `[]` or absent after the last tag is deleted?", "`[]`.", ())
 TAGS_MATCH = Decision("Does the filter `tags=a&tags=b` want any or all of them?", "Any.", "any")

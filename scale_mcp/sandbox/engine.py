@@ -238,7 +238,7 @@ class Engine:
 
         A task that is done again gets new ones.
         """
-        again = len(record.document.get("prior_responses", ()))
+        again = len(record.document.get(decisions.PRIOR_RESPONSES.value, ()))
         return random.Random(f"{self._sandbox.options.seed}/{record.ordinal}/{again}/{purpose}")
 
     def expect_failure(self, record: TaskRecord, failure: dict[str, Any], at: float) -> None:
@@ -266,7 +266,8 @@ class Engine:
         if record is None or record.status != "completed":
             return
         document = record.document
-        document["prior_responses"] = [*document.get("prior_responses", []), document.pop("response", None)]
+        earlier = decisions.PRIOR_RESPONSES.value
+        document[earlier] = [*document.get(earlier, []), document.pop("response", None)]
         document.pop("completed_at", None)
         document |= {"status": "pending", "work_started": False, "updated_at": self._sandbox.clock.iso(event.at)}
         batch = self._sandbox.batches.by_no(record.batch_no) if record.batch_no else None

@@ -163,6 +163,14 @@ SHAPES: dict[str, Shape] = {
         errors=(400,),
     ),
 }
+IDEMPOTENCY = (
+    {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "schema": {"type": "string"},
+        "description": "A second request with the same key gets 409.",
+    },
+)
 EVALUATED = tuple(name for name, kind in TASK_TYPES.items() if kind.evaluated)
 TYPED: dict[str, tuple[Iterable[str], tuple[str, ...]]] = {
     "create_task": (TASK_TYPES, ()),
@@ -226,7 +234,11 @@ def _operation(route: Route, path: str, shape: Shape, body: Schema | None, name:
         "operationId": name,
         "summary": route.summary,
         "tags": [path.split("/")[1]],
-        "parameters": [*_path_parameters(path), *_query_parameters(shape.query)],
+        "parameters": [
+            *_path_parameters(path),
+            *_query_parameters(shape.query),
+            *(IDEMPOTENCY if route.name == "create_task" else ()),
+        ],
         "responses": {
             str(shape.status): {"description": "Success.", "content": {kind: {"schema": type_of(shape.gives)}}},
             **{str(status): {"$ref": "#/components/responses/Error"} for status in sorted({401, 429, *shape.errors})},
