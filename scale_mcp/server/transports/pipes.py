@@ -78,6 +78,8 @@ class PipeLines:
     def _readable(self) -> None:
         try:
             chunk = os.read(self._source, CHUNK)
+        except BlockingIOError:  # a pipe that others read, too
+            return
         except OSError as problem:
             log.warning("stdin_failed", problem=problem.strerror)
             chunk = b""
