@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -46,7 +47,7 @@ class Client:
         """
         deadline = self.deadline(operation)
         exchange = trace.begin(operation.method, operation.template)
-        began = anyio.current_time()
+        began = time.perf_counter()
         attempt, rate_limited, doubt, pending = 0, 0, False, False
         while True:
             attempt += 1
@@ -57,7 +58,7 @@ class Client:
             except ScaleError as error:
                 failure = error
             finally:
-                exchange.seconds = anyio.current_time() - began
+                exchange.seconds = time.perf_counter() - began
             if operation.method != "GET":
                 doubt = doubt or failure.in_doubt
                 pending = pending or failure.may_still_happen

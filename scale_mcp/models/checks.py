@@ -113,7 +113,11 @@ class Checked(RequestModel):
     def _report_everything(cls, data: Any, handler: Any) -> Any:
         if not isinstance(data, Mapping):
             return handler(data)
-        broken = {problem.where: problem for problem in [*cls._unknown(data), *cls._missing(data), *cls.rules(data)]}
+        known, required = _fields(cls)
+        found = [*cls.rules(data)]
+        if not data.keys() <= known or not required <= data.keys():
+            found = [*cls._unknown(data), *cls._missing(data), *found]
+        broken = {problem.where: problem for problem in found}
         try:
             model = handler(data)
         except ValidationError as error:
@@ -124,9 +128,7 @@ class Checked(RequestModel):
 
     @classmethod
     def _unknown(cls, data: Mapping[str, Any]) -> Iterator[Problem]:
-        known = _known(cls)
-        if known.keys() >= data.keys():
-            return
+        known = [field.alias or name for name, field in cls.model_fields.items()]
         is_open = cls.model_config.get("extra") == "allow"
         for name in map(str, data):
             if name in known:
@@ -138,24 +140,24 @@ class Checked(RequestModel):
                 yield Problem((name,), f"is unknown here; {cls._instead(known)}")
 
     @classmethod
-    def _instead(cls, known: Iterable[str]) -> str:
+    def _instead(cls, known: list[str]) -> str:
         if "extra_params" in known:
             return "if Scale takes it, put it into `extra_params`, else leave it out"
         return f"known: {', '.join(known)}" if known else "leave it out"
 
     @classmethod
     def _missing(cls, data: Mapping[str, Any]) -> Iterator[Problem]:
-        for name, is_required in _known(cls).items():
-            if is_required and name not in data:
-                described = next(field for key, field in cls.model_fields.items() if (field.alias or key) == name)
-                what = f": {described.description}" if described.description else ""
-                yield Problem((name,), f"is missing and required{what}")
+        for name, field in cls.model_fields.items():
+            if field.is_required() and (field.alias or name) not in data:
+                what = f": {field.description}" if field.description else ""
+                yield Problem((field.alias or name,), f"is missing and required{what}")
 
 
 @cache
-def _known(model: type[Checked]) -> dict[str, bool]:
-    """The wire names of a model's fields, and whether each is required. Bulk creation asks for them with each task."""
-    return {field.alias or name: field.is_required() for name, field in model.model_fields.items()}
+def _fields(model: type[Checked]) -> tuple[frozenset[str], frozenset[str]]:
+    """The wire names of a model's fields, all and the required ones. Bulk creation asks for them with each task."""
+    named = {field.alias or name: field for name, field in model.model_fields.items()}
+    return frozenset(named), frozenset(name for name, field in named.items() if field.is_required())
 
 
 def problems_in(error: ValidationError) -> Iterator[Problem]:

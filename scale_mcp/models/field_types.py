@@ -31,6 +31,7 @@ TASK_TYPES = (
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _LOW_CONTROL = re.compile("[\x00-\x1f]")
 _SPACE = re.compile(r"\s")
+_PLAIN_URL = re.compile(r"(https?)://[a-z0-9-]+(?:\.[a-z0-9-]+)*/[!-~]*\Z")  # nothing of it needs a closer look
 
 
 def _not_blank(text: str) -> str:
@@ -78,6 +79,8 @@ def _identifier(text: str) -> str:
 
 def url_problem(text: str, schemes: Iterable[str] = ATTACHMENT_SCHEMES) -> str | None:
     """What is wrong with an address, or None."""
+    if (plain := _PLAIN_URL.match(text)) and plain[1] in schemes:
+        return None
     try:
         parts = urlsplit(text)
         host = parts.hostname
