@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from scale_mcp.models.task_requests import (
 )
 from scale_mcp.models.tasks import TaskFilter
 from scale_mcp.sandbox import SANDBOX_URL, Sandbox, SandboxOptions
+from scale_mcp.server.transports.listening import listen
 
 pytestmark = pytest.mark.anyio
 Way = Literal["in process", "over http"]
@@ -59,7 +59,7 @@ async def world(way: Way) -> AsyncIterator[World]:
                 yield made
             return
         server = uvicorn.Server(uvicorn.Config(sandbox.app, log_level="error", lifespan="off"))
-        with socket.create_server(("127.0.0.1", 0)) as listener:
+        with listen("127.0.0.1", 0) as listener:
             address = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
             async with anyio.create_task_group() as group:
                 group.start_soon(lambda: server.serve(sockets=[listener]))
