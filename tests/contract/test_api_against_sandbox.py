@@ -1,14 +1,14 @@
-"""Every operation of the api layer against the sandbox, in process and over real HTTP: both ends must mean the same."""
+"""Every operation of the api layer against the sandbox, in process and over either transport: all mean the same."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import anyio
 import httpx2
@@ -16,6 +16,7 @@ import pytest
 import uvicorn
 
 from scale_mcp.api import ApiOptions, Conflict, InvalidRequest, NotFound, ScaleApi, Unauthorized
+from scale_mcp.api.aiohttp_transport import AiohttpTransport
 from scale_mcp.models.batches import BatchFilter
 from scale_mcp.models.evaluation_requests import EvaluationTaskRequest
 from scale_mcp.models.task_requests import (
@@ -28,8 +29,8 @@ from scale_mcp.sandbox import SANDBOX_URL, Sandbox, SandboxOptions
 from scale_mcp.server.transports.listening import listen
 
 pytestmark = pytest.mark.anyio
-Way = Literal["in process", "over http"]
-both_ways = pytest.mark.parametrize("way", ["in process", "over http"])
+Way = Literal["in process", "httpx2", "aiohttp"]
+all_ways = pytest.mark.parametrize("way", get_args(Way))
 
 PICTURE = "https://example.com/street.jpg"
 BOXES = {"box": {"objects_to_annotate": ["car"]}}
@@ -55,7 +56,7 @@ class World:
 async def world(way: Way) -> AsyncIterator[World]:
     async with Sandbox(SandboxOptions(clock="manual", seed=5)) as sandbox:
         if way == "in process":
-            async with connected(sandbox, SANDBOX_URL, in_process=True) as made:
+            async with connected(sandbox, SANDBOX_URL, sandbox.transport) as made:
                 yield made
             return
         server = uvicorn.Server(uvicorn.Config(sandbox.app, log_level="error", lifespan="off"))
@@ -64,17 +65,17 @@ async def world(way: Way) -> AsyncIterator[World]:
             async with anyio.create_task_group() as group:
                 group.start_soon(lambda: server.serve(sockets=[listener]))
                 try:
-                    async with connected(sandbox, address, in_process=False) as made:
+                    kind = httpx2.AsyncHTTPTransport if way == "httpx2" else AiohttpTransport
+                    async with connected(sandbox, address, kind) as made:
                         yield made
                 finally:
                     server.should_exit = True
 
 
 @asynccontextmanager
-async def connected(sandbox: Sandbox, base_url: str, *, in_process: bool) -> AsyncIterator[World]:
-    def transport() -> httpx2.AsyncBaseTransport | None:
-        return sandbox.transport() if in_process else None
-
+async def connected(
+    sandbox: Sandbox, base_url: str, transport: Callable[[], httpx2.AsyncBaseTransport]
+) -> AsyncIterator[World]:
     async with (
         ScaleApi("live_me", base_url=base_url, transport=transport()) as live,
         ScaleApi("test_me", base_url=base_url, transport=transport()) as test,
@@ -89,7 +90,7 @@ def picture_task(**more: Any) -> ImageAnnotationRequest:
     )
 
 
-@both_ways
+@all_ways
 async def test_a_task_is_created_found_changed_and_cancelled(way: Way):
     async with world(way) as w:
         tasks = w.live.tasks
@@ -117,7 +118,7 @@ async def test_a_task_is_created_found_changed_and_cancelled(way: Way):
         assert await tasks.count(TaskFilter(project="streets", status="canceled")) == 1
 
 
-@both_ways
+@all_ways
 async def test_a_unique_id_given_by_us_lets_the_same_request_make_two_tasks(way: Way):
     async with world(way) as w:
         await w.live.projects.create("streets", "imageannotation")
@@ -128,7 +129,7 @@ async def test_a_unique_id_given_by_us_lets_the_same_request_make_two_tasks(way:
         assert first.task.task_id != second.task.task_id
 
 
-@both_ways
+@all_ways
 async def test_a_unique_id_that_is_taken_is_a_conflict_that_names_the_task(way: Way):
     async with world(way) as w:
         await w.live.projects.create("streets", "imageannotation")
@@ -138,7 +139,7 @@ async def test_a_unique_id_that_is_taken_is_a_conflict_that_names_the_task(way: 
             await w.live.tasks.create(picture_task(unique_id="one"))
 
 
-@both_ways
+@all_ways
 async def test_all_pages_of_tasks_together_hold_each_task_once_newest_first(way: Way):
     async with world(way) as w:
         await w.test.projects.create("streets", "imageannotation")
@@ -154,7 +155,7 @@ async def test_all_pages_of_tasks_together_hold_each_task_once_newest_first(way:
         assert await w.test.tasks.count(TaskFilter(project="streets")) == 7
 
 
-@both_ways
+@all_ways
 async def test_a_completed_task_can_be_audited_called_back_and_its_masks_fetched_with_the_live_key(way: Way):
     async with world(way) as w:
         await w.test.projects.create("roads", "segmentannotation")
@@ -184,7 +185,7 @@ async def test_a_completed_task_can_be_audited_called_back_and_its_masks_fetched
         assert isinstance(await w.test.tasks.send_callback(task.task_id), dict)
 
 
-@both_ways
+@all_ways
 async def test_a_batch_goes_from_staging_over_finalizing_to_completed(way: Way):
     async with world(way) as w:
         batches = w.live.batches
@@ -208,7 +209,7 @@ async def test_a_batch_goes_from_staging_over_finalizing_to_completed(way: Way):
             await batches.finalize("night/1")
 
 
-@both_ways
+@all_ways
 async def test_all_pages_of_batches_together_hold_each_batch_once(way: Way):
     async with world(way) as w:
         await w.live.projects.create("streets", "imageannotation")
@@ -222,7 +223,7 @@ async def test_all_pages_of_batches_together_hold_each_batch_once(way: Way):
         assert sorted(seen) == [f"batch {number}" for number in range(5)]
 
 
-@both_ways
+@all_ways
 async def test_a_project_keeps_every_version_of_its_parameters_and_ontology(way: Way):
     async with world(way) as w:
         projects = w.live.projects
@@ -243,7 +244,7 @@ async def test_a_project_keeps_every_version_of_its_parameters_and_ontology(way:
             await projects.get("nobody's")
 
 
-@both_ways
+@all_ways
 async def test_a_project_s_template_can_be_read(way: Way):
     async with world(way) as w:
         await w.live.projects.create(
@@ -252,7 +253,7 @@ async def test_a_project_s_template_can_be_read(way: Way):
         assert (await w.live.projects.template("forms")).id
 
 
-@both_ways
+@all_ways
 async def test_a_text_task_inherits_its_fields_from_the_project(way: Way):
     async with world(way) as w:
         fields = [{"type": "text", "field_id": "name", "title": "Name"}]
@@ -266,7 +267,7 @@ async def test_a_text_task_inherits_its_fields_from_the_project(way: Way):
         assert created.task.params["fields"][0]["field_id"] == "name"
 
 
-@both_ways
+@all_ways
 async def test_files_are_uploaded_imported_and_listed_page_by_page(way: Way):
     async with world(way) as w:
         files = w.live.files
@@ -295,7 +296,7 @@ async def test_files_are_uploaded_imported_and_listed_page_by_page(way: Way):
         assert {file.id for file in page.docs} == set(seen) == {uploaded.id, imported.id}
 
 
-@both_ways
+@all_ways
 async def test_people_are_invited_and_get_roles(way: Way):
     async with world(way) as w:
         await w.live.team.invite(["ada@example.com"], "labeler")
@@ -307,7 +308,7 @@ async def test_people_are_invited_and_get_roles(way: Way):
         assert {member.email: member.role for member in members}["ada@example.com"] in ("manager", "invited")
 
 
-@both_ways
+@all_ways
 async def test_studio_assigns_people_groups_them_and_orders_batches(way: Way):
     async with world(way) as w:
         studio = w.live.studio
@@ -336,7 +337,7 @@ async def test_studio_assigns_people_groups_them_and_orders_batches(way: Way):
         assert after.get("ada@example.com", []) == []
 
 
-@both_ways
+@all_ways
 async def test_quality_tasks_audits_and_attempts_can_be_read(way: Way):
     async with world(way) as w:
         await w.live.projects.create("rapid streets", "imageannotation", rapid=True)
@@ -369,7 +370,7 @@ async def test_quality_tasks_audits_and_attempts_can_be_read(way: Way):
         assert all(attempt.quality_task_id == evaluation.id for attempt in attempts.docs)
 
 
-@both_ways
+@all_ways
 async def test_a_key_that_is_none_is_refused(way: Way):
     async with world(way) as w:
         transport = w.sandbox.transport() if way == "in process" else None
@@ -378,7 +379,7 @@ async def test_a_key_that_is_none_is_refused(way: Way):
                 await api.projects.list()
 
 
-@both_ways
+@all_ways
 async def test_keys_do_not_see_each_other_s_projects(way: Way):
     async with world(way) as w:
         await w.live.projects.create("streets", "imageannotation")
