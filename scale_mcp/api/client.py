@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
+import anyio.lowlevel
 
 from scale_mcp.api import trace
 from scale_mcp.api.answers import Answer, decoded, error_of, redirect_target
@@ -18,6 +19,7 @@ from scale_mcp.api.limits import Limiter
 from scale_mcp.api.operation import Operation
 from scale_mcp.api.options import ApiOptions
 from scale_mcp.api.retry import Repeat, pause_before_retry
+from scale_mcp.api.time_limit import until
 from scale_mcp.api.wire import Wire
 
 if TYPE_CHECKING:
@@ -87,12 +89,17 @@ class Client:
     async def _limited(self, request: httpx2.Request, deadline: float, exchange: trace.Exchange) -> Answer:
         """One attempt in its turn, within the time."""
         sent = False
-        with anyio.CancelScope(deadline=deadline):
-            async with self.limiter.slot() as sent_in_round:
+        limit = until(deadline)
+        try:
+            async with limit, self.limiter.slot() as sent_in_round:
                 sent = True
                 answer = await self._sent(request, exchange)
                 self.limiter.answered(answer.status, sent_in_round)
                 return answer
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            await anyio.lowlevel.checkpoint_if_cancelled()  # a caller that gave up in the same moment comes first
         raise DeadlineExceeded("The time for this call was over before Scale answered.", in_doubt=sent)
 
     async def _sent(self, request: httpx2.Request, exchange: trace.Exchange) -> Answer:

@@ -29,7 +29,7 @@ from scale_mcp.api.operation import Operation
 from scale_mcp.api.retry import Repeat
 from scale_mcp.api.trace import recording
 
-from .scripted import TASK, TASK_ID, no, ok, scale
+from .scripted import TASK, TASK_ID, TaskRequest, no, ok, scale
 
 pytestmark = pytest.mark.anyio
 
@@ -247,6 +247,20 @@ async def test_a_cancelled_caller_is_left_alone():
             while not script.requests:
                 await anyio.lowlevel.checkpoint()
             scope.cancel()
+
+    assert scope.cancelled_caught
+    assert len(script.requests) == 1
+
+
+async def test_a_caller_that_gives_up_in_the_moment_the_time_is_over_is_left_alone_too():
+    async def give_up(_: httpx2.Request) -> httpx2.Response:
+        scope.cancel()
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    api, script = scale(give_up, call_timeout=0.0)
+    with anyio.CancelScope() as scope:
+        await api.tasks.create(TaskRequest())
 
     assert scope.cancelled_caught
     assert len(script.requests) == 1
