@@ -52,7 +52,10 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
         """Send one request. Whoever has the answer reads its body, and closes it, which frees the connection."""
         given: Mapping[str, float | None] = request.extensions.get("timeout", {})
         address, headers = _address(request.url), _headers(request)
-        await self._wait_for_connection(given.get("pool"))
+        if self._free.locked():
+            await self._wait_for_connection(given.get("pool"))
+        else:
+            await self._free.acquire()
         upload: Upload | None = None
         failure: BaseException
         try:
@@ -131,9 +134,6 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
         return known
 
     async def _wait_for_connection(self, within: float | None) -> None:
-        if not self._free.locked():
-            await self._free.acquire()
-            return
         try:
             async with asyncio.timeout(within):
                 await self._free.acquire()
@@ -205,7 +205,7 @@ async def _one_attempt(
     request: aiohttp.ClientRequest, send: Callable[[aiohttp.ClientRequest], Any]
 ) -> aiohttp.ClientResponse:
     """Within aiohttp's own loop, which would send some methods a second time if it saw its own exceptions."""
-    if not request.body and request.method not in ("POST", "PUT", "PATCH"):
+    if request.method not in ("POST", "PUT", "PATCH") and not request.body:
         request.headers.pop("Content-Length", None)  # of a body that there is not
     try:
         answer: aiohttp.ClientResponse = await send(request)

@@ -111,7 +111,7 @@ class Client:
                 if target is None:
                     return await self.wire.read(response)
             finally:
-                await response.aclose()
+                await self.wire.close(response)
             if request.method != "GET" or not self.connection.owns(target):
                 break
             request = self.wire.get(target)

@@ -40,8 +40,12 @@ class Limiter:
         return Slot(self)
 
     async def take(self) -> int:
-        await self._pace()
-        await self._take()
+        if self._interval:
+            await self._pace()
+        if self._in_flight < self.allowed and not self._waiting:
+            self._in_flight += 1
+        else:
+            await self._wait_for_turn()
         return self._round
 
     def give_back(self) -> None:
@@ -60,18 +64,13 @@ class Limiter:
 
     async def _pace(self) -> None:
         """Keep to the rate, letting through at most one second's worth at once (generic cell rate algorithm)."""
-        if not self._interval:
-            return
         now = anyio.current_time()
         self._booked_until = max(self._booked_until, now) + self._interval
         wait = self._booked_until - now - self._burst * self._interval
         if wait > 0:
             await self._sleep(wait)
 
-    async def _take(self) -> None:
-        if self._in_flight < self.allowed and not self._waiting:
-            self._in_flight += 1
-            return
+    async def _wait_for_turn(self) -> None:
         turn = anyio.Event()
         self._waiting.append(turn)
         try:

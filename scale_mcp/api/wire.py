@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 REQUEST_ID_HEADERS = (b"x-request-id", b"x-amzn-requestid", b"x-amz-request-id", b"cf-ray")
+REQUEST_ID = "request_id"  # where a response keeps it, cleaned
 
 
 class Wire:
@@ -86,7 +87,8 @@ class Wire:
             failure = self._translated(error)
         else:
             response.request = request
-            trace.note(exchange, response.status_code, self._request_id(response))
+            response.extensions[REQUEST_ID] = request_id = self._request_id(response)
+            trace.note(exchange, response.status_code, request_id)
             return response
         trace.note(exchange, None, None)
         raise failure  # outside of the handler: httpx2's error holds the whole request, so it is not kept as context
@@ -138,8 +140,12 @@ class Wire:
             content=b"".join(parts),
             is_html=b"html" in given.get(b"content-type", b""),
             retry_after=retry_after(response.headers) if b"retry-after" in given else None,
-            request_id=self._request_id(response),
+            request_id=response.extensions[REQUEST_ID],
         )
+
+    async def close(self, response: httpx2.Response) -> None:
+        """Free the connection of an answer that was read, or that nobody wants."""
+        await cast("httpx2.AsyncByteStream", response.stream).aclose()
 
     def _request_id(self, response: httpx2.Response) -> str | None:
         """Scale's id of a request, for support."""
