@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def serve_until_told(settings: Settings) -> int:
             await run(connection, settings)
 
     try:
-        anyio.run(work)
+        anyio.run(work, backend_options=event_loop(settings))
     except NoSandbox as error:
         complain(str(error))
         return FAILED
@@ -61,6 +62,11 @@ def serve_until_told(settings: Settings) -> int:
         complain(str(error))
         return USAGE
     return 0
+
+
+def event_loop(settings: Settings) -> dict[str, Any]:
+    """uvloop where the extra ``fast`` is installed, for many calls at once over HTTP. stdio would start later by it."""
+    return {"use_uvloop": settings.transport == "http" and sys.platform != "win32" and find_spec("uvloop") is not None}
 
 
 def complain(text: str) -> None:

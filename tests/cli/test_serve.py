@@ -11,7 +11,9 @@ import httpx2
 import pytest
 from mcp import Client, StdioServerParameters
 
+from scale_mcp.cli import serving
 from scale_mcp.cli.hosts import PLACEHOLDER
+from scale_mcp.settings import load_settings
 
 from .conftest import COMMAND, TREE, Start, run
 
@@ -163,3 +165,21 @@ def test_a_sandbox_file_that_cannot_be_used_is_explained(tmp_path: Path) -> None
 def test_python_dash_m_is_the_same_command() -> None:
     done = subprocess.run([*COMMAND, "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("scale-mcp ")
+
+
+@pytest.mark.parametrize(
+    ("transport", "installed", "platform", "expected"),
+    [
+        ("http", True, "linux", True),
+        ("http", False, "linux", False),
+        ("http", True, "win32", False),
+        ("stdio", True, "linux", False),
+    ],
+)
+def test_uvloop_runs_the_http_server_where_it_is_installed(
+    monkeypatch: pytest.MonkeyPatch, transport: str, installed: bool, platform: str, expected: bool
+) -> None:
+    monkeypatch.setattr(serving, "find_spec", lambda name: object() if installed else None)
+    monkeypatch.setattr(serving.sys, "platform", platform)
+
+    assert serving.event_loop(load_settings({"transport": transport})) == {"use_uvloop": expected}
