@@ -50,6 +50,10 @@ class ScaleApi:
         self.base_url: str = connection.base_url
         self.mode: Mode = connection.mode
 
+    def without_key(self, content: bytes) -> bytes:
+        """What is to be shown of a downloaded file, in case somebody wrote the key into it."""
+        return self._client.connection.scrub_bytes(content)
+
     # Each resource loads with its models when it is first used: a server that only lists its tools needs none.
 
     @cached_property

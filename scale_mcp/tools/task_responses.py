@@ -75,7 +75,8 @@ async def get_task_response(
             size = await _save(call, stream, root, save_as)
             found: dict[str, Any] = {"size": size, "saved_as": save_as}
         else:
-            found = _summary(*await _read(call, stream), stream)
+            content, whole = await _read(call, stream)
+            found = _summary(call.api.without_key(content), whole, stream)
     return ResponseResult.model_validate(
         {"task_id": task_id, "uuid": uuid, "content_type": one_line(stream.content_type, 100), **found}
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from scale_mcp.api import ScaleApi
 from scale_mcp.tools import files as file_tools
 from scale_mcp.tools.card import Call, ToolFailure
 from scale_mcp.tools.folders import check_new_file_below, new_file_below, open_below
@@ -285,6 +286,17 @@ async def test_a_result_file_is_summed_up(content: bytes, says: str, call: Call,
     assert says in output.text()
     assert len(output.text()) < 3_500
     assert len(output.model_dump_json()) < 4_500
+
+
+@pytest.mark.anyio
+async def test_a_key_that_somebody_wrote_into_a_result_file_is_not_shown(scale: FakeScale):
+    key = "test_0123456789abcdef0123456789abcdef"
+    scale.answers[RESPONSE] = served(b'{"note": "use %s"}' % key.encode())
+    async with ScaleApi(key, transport=httpx2.MockTransport(scale)) as api:
+        output = await run(Call(api=api), "get_task_response", {"task_id": TASK_ID, "uuid": UUID})
+
+    assert key not in output.model_dump_json() + output.text()
+    assert "use [redacted]" in output.text()
 
 
 @pytest.mark.anyio
