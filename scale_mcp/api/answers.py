@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+REDIRECTS = (301, 302, 303, 307, 308)
 LONGEST_MESSAGE = 20_000  # bytes of an error's body that are looked at
 
 
@@ -96,7 +97,7 @@ def _message(answer: Answer) -> str | None:
 
 def redirect_target(response: httpx2.Response) -> httpx2.URL | None:
     """Where an answer redirects to; None when it does not redirect."""
-    if response.status_code not in (301, 302, 303, 307, 308):
+    if response.status_code not in REDIRECTS:
         return None
     import httpx2
 

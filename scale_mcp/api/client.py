@@ -12,7 +12,7 @@ import anyio
 import anyio.lowlevel
 
 from scale_mcp.api import trace
-from scale_mcp.api.answers import Answer, decoded, error_of, redirect_target
+from scale_mcp.api.answers import REDIRECTS, Answer, decoded, error_of, redirect_target
 from scale_mcp.api.connection import Connection
 from scale_mcp.api.errors import DeadlineExceeded, OutcomeUnknown, RateLimited, ScaleError, UnexpectedAnswer
 from scale_mcp.api.limits import Limiter
@@ -20,7 +20,7 @@ from scale_mcp.api.operation import Operation
 from scale_mcp.api.options import ApiOptions
 from scale_mcp.api.retry import Repeat, pause_before_retry
 from scale_mcp.api.time_limit import until
-from scale_mcp.api.wire import Wire
+from scale_mcp.api.wire import Plain, Wire
 
 if TYPE_CHECKING:
     import httpx2
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_REDIRECTS = 5
+REDIRECTED = "The API address redirected the request, which this API does not do."
 
 
 class Client:
@@ -53,7 +54,7 @@ class Client:
         attempt, rate_limited, doubt, pending = 0, 0, False, False
         while True:
             attempt += 1
-            request = self.wire.request(operation)
+            request = self.wire.prepare(operation)
             try:
                 answer = await self._limited(request, deadline, exchange)
                 return self._decoded(operation, answer, decode)
@@ -86,7 +87,7 @@ class Client:
         reserve = min(5.0, 0.3 * left) if operation.repeat is Repeat.RECOVER else min(0.25, 0.1 * left)
         return now + min(own, left - reserve)
 
-    async def _limited(self, request: httpx2.Request, deadline: float, exchange: trace.Exchange) -> Answer:
+    async def _limited(self, request: httpx2.Request | Plain, deadline: float, exchange: trace.Exchange) -> Answer:
         """One attempt in its turn, within the time."""
         sent = False
         limit = until(deadline)
@@ -102,8 +103,15 @@ class Client:
             await anyio.lowlevel.checkpoint_if_cancelled()  # a caller that gave up in the same moment comes first
         raise DeadlineExceeded("The time for this call was over before Scale answered.", in_doubt=sent)
 
-    async def _sent(self, request: httpx2.Request, exchange: trace.Exchange) -> Answer:
+    async def _sent(self, request: httpx2.Request | Plain, exchange: trace.Exchange) -> Answer:
         """One attempt, with the redirects of a read that lead back to our own origin."""
+        if isinstance(request, Plain):
+            answer = await self.wire.exchange(request, exchange)
+            if answer.status not in REDIRECTS:
+                return answer
+            if request.method != "GET":
+                raise UnexpectedAnswer(REDIRECTED, in_doubt=True)
+            request = self.wire.get(request.address.url)  # asked once more, to follow it the long way
         for _ in range(MAX_REDIRECTS + 1):
             response = await self.wire.send(request, exchange)
             try:
@@ -115,7 +123,7 @@ class Client:
             if request.method != "GET" or not self.connection.owns(target):
                 break
             request = self.wire.get(target)
-        raise UnexpectedAnswer("The API address redirected the request, which this API does not do.", in_doubt=True)
+        raise UnexpectedAnswer(REDIRECTED, in_doubt=True)
 
     def _decoded(self, operation: Operation, answer: Answer, decode: Callable[[Any], T]) -> T:
         if 200 <= answer.status < 300:

@@ -51,10 +51,14 @@ class Connection:
 
     def sign(self, request: httpx2.Request) -> None:
         """Put the key into a request to our own origin, and make sure that no other request has one."""
-        if self.owns(request.url):
-            request.headers["Authorization"] = f"Basic {self._encoded()}"  # in place of any other
+        if (value := self.authorization(request.url)) is not None:
+            request.headers["Authorization"] = value  # in place of any other
         else:
             request.headers.pop("Authorization", None)
+
+    def authorization(self, url: httpx2.URL) -> str | None:
+        """The Authorization header of a request to ``url``: with the key to our own origin, none to any other."""
+        return f"Basic {self._encoded()}" if self.owns(url) else None
 
     def owns(self, url: httpx2.URL) -> bool:
         """Whether ``url`` has our scheme, host and port."""

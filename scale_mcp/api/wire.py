@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from scale_mcp.api import trace
-from scale_mcp.api.addresses import address
 from scale_mcp.api.answers import Answer
 from scale_mcp.api.connection import Connection
 from scale_mcp.api.errors import ConnectionFailed, RefusedBeforeSending, ScaleError, UnexpectedAnswer
@@ -21,9 +21,38 @@ from scale_mcp.version import version
 if TYPE_CHECKING:
     import httpx2
 
+    from scale_mcp.api.addresses import Address
 
+Named = Sequence[tuple[bytes, bytes]]  # headers as they came
+
+PLAIN_CONTENT = 64 * 1024  # bytes; a larger body has a way of its own to be sent
 REQUEST_ID_HEADERS = (b"x-request-id", b"x-amzn-requestid", b"x-amz-request-id", b"cf-ray")
 REQUEST_ID = "request_id"  # where a response keeps it, cleaned
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """A request with a small body, if any, on its short way over a network that takes it as it is."""
+
+    method: str
+    address: Address
+    content: bytes | None
+
+
+class PlainNetwork(Protocol):
+    """What a transport may do besides sending httpx2's requests."""
+
+    async def exchange(
+        self,
+        method: str,
+        address: str,
+        headers: Sequence[tuple[str, str]],
+        content: bytes | None,
+        timeouts: Mapping[str, float | None],
+        most: int,
+    ) -> tuple[int, Named, bytes]:
+        """Status, headers and the whole body, undecoded; of a body with more than ``most`` bytes only the beginning."""
+        ...
 
 
 class Wire:
@@ -47,31 +76,77 @@ class Wire:
         https = self._connection.base_url.startswith("https:")
         return self._transport or open_network(https=https, in_flight=self._options.max_in_flight)
 
+    def prepare(self, operation: Operation) -> httpx2.Request | Plain:
+        """A fresh request, as plain as the network takes it. Whatever can be refused is refused here."""
+        if operation.stream is not None or not hasattr(self._network, "exchange"):
+            return self.request(operation)
+        content = operation.encoded_body()
+        if content is not None and len(content) > PLAIN_CONTENT:
+            return self.request(operation)
+        return Plain(operation.method, self._address(operation), content)
+
     def request(self, operation: Operation) -> httpx2.Request:
         """A fresh request for an operation, without the key. Whatever can be refused is refused here."""
-        if self._closed:
-            raise RefusedBeforeSending("The connection to Scale is closed.", next_step="Open a new one.")
         import httpx2
 
-        url = address(self._connection.base_url, operation.path, tuple(operation.pairs()))
-        method, stream, content = operation.method, operation.stream, operation.encoded_body()
+        url, content = self._address(operation).url, operation.encoded_body()
+        method, stream = operation.method, operation.stream
         if stream is not None:
             more = {"Content-Type": stream.content_type, "Content-Length": str(stream.length)}
             headers, pieces = self._headers | more, stream.pieces()
             return httpx2.Request(method, url, headers=headers, content=pieces, extensions=self._timeouts)
-        # With ready headers and a ready body httpx2 has nothing to find out or to add, which is half of its work.
-        ready = self._ready_headers if content is None else self._ready_json_headers
-        body = httpx2.ByteStream(content or b"")
-        request = httpx2.Request(method, url, headers=ready, stream=body, extensions=self._timeouts)
-        if content is not None or method in ("POST", "PUT"):
-            request.headers["Content-Length"] = str(len(content or b""))
-        return request
+        return httpx2.Request(
+            method,
+            url,
+            headers=self._headers | _body_headers(method, content),
+            content=content,
+            extensions=self._timeouts,
+        )
+
+    def _address(self, operation: Operation) -> Address:
+        if self._closed:
+            raise RefusedBeforeSending("The connection to Scale is closed.", next_step="Open a new one.")
+        from scale_mcp.api.addresses import address
+
+        return address(self._connection.base_url, operation.path, tuple(operation.pairs()))
 
     def get(self, url: httpx2.URL) -> httpx2.Request:
         """A request for an address that a redirect led to."""
         import httpx2
 
         return httpx2.Request("GET", url, headers=self._headers, extensions=self._timeouts)
+
+    async def exchange(self, request: Plain, exchange: trace.Exchange) -> Answer:
+        """Send a plain request and read the whole answer: the short way, without httpx2's objects in between."""
+        import httpx2
+
+        headers = [*self._plain_headers, *_body_headers(request.method, request.content).items()]
+        if (value := self._connection.authorization(request.address.url)) is not None:
+            headers.append(("Authorization", value))
+        network, most = cast("PlainNetwork", self._network), self._options.max_answer_bytes
+        try:
+            status, named, content = await network.exchange(
+                request.method, request.address.text, headers, request.content, self._timeouts["timeout"], most
+            )
+        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
+            failure = self._translated(error)
+        else:
+            return await self._answer(status, named, content, exchange)
+        trace.note(exchange, None, None)
+        raise failure
+
+    async def _answer(self, status: int, named: Named, content: bytes, exchange: trace.Exchange) -> Answer:
+        given = {name.lower(): value for name, value in named}
+        if status >= 300 or b"content-encoding" in given or len(content) > self._options.max_answer_bytes:
+            import httpx2
+
+            response = httpx2.Response(status, headers=named, content=_in_slices(content))
+            response.extensions[REQUEST_ID] = request_id = self._request_id(named)
+            trace.note(exchange, status, request_id)
+            return await self.read(response)
+        request_id = self._request_id(named)
+        trace.note(exchange, status, request_id)
+        return Answer(status, content, b"html" in given.get(b"content-type", b""), None, request_id)
 
     async def send(
         self, request: httpx2.Request, exchange: trace.Exchange, *, with_key: bool = True
@@ -87,7 +162,7 @@ class Wire:
             failure = self._translated(error)
         else:
             response.request = request
-            response.extensions[REQUEST_ID] = request_id = self._request_id(response)
+            response.extensions[REQUEST_ID] = request_id = self._request_id(response.headers.raw)
             trace.note(exchange, response.status_code, request_id)
             return response
         trace.note(exchange, None, None)
@@ -147,12 +222,12 @@ class Wire:
         """Free the connection of an answer that was read, or that nobody wants."""
         await cast("httpx2.AsyncByteStream", response.stream).aclose()
 
-    def _request_id(self, response: httpx2.Response) -> str | None:
+    def _request_id(self, named: Named) -> str | None:
         """Scale's id of a request, for support."""
-        given = {name.lower() for name, _ in response.headers.raw}
+        given = {name.lower(): value for name, value in named}
         for name in REQUEST_ID_HEADERS:
-            if name in given and (value := response.headers.get(name.decode())):
-                return one_line(self._connection.scrub(value), 100)
+            if value := given.get(name):
+                return one_line(self._connection.scrub(value.decode("utf-8", "replace")), 100)
         return None
 
     async def aclose(self) -> None:
@@ -162,18 +237,13 @@ class Wire:
             await network.aclose()
 
     @cached_property
-    def _ready_headers(self) -> httpx2.Headers:
-        """Those of every request to our own origin, but for the key and the length."""
+    def _plain_headers(self) -> list[tuple[str, str]]:
+        """Those of every plain request, but for its body's and the key."""
         import httpx2
 
-        host = httpx2.URL(self._connection.base_url).netloc.decode("ascii")
-        return httpx2.Headers({"Host": host, **self._headers})
-
-    @cached_property
-    def _ready_json_headers(self) -> httpx2.Headers:
-        import httpx2
-
-        return httpx2.Headers([*self._ready_headers.raw, (b"Content-Type", b"application/json")])
+        if any(character in self._headers["User-Agent"] for character in "\r\n\0"):
+            raise RefusedBeforeSending("The user agent holds a line break.", next_step="Give one without.")
+        return [("Host", httpx2.URL(self._connection.base_url).netloc.decode("ascii")), *self._headers.items()]
 
     @cached_property
     def _headers(self) -> dict[str, str]:
@@ -202,3 +272,15 @@ class Wire:
         if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout | httpx2.ProxyError):
             return ConnectionFailed(f"Scale could not be reached ({detail}).", retryable=True)
         return ConnectionFailed(f"The connection to Scale was lost ({detail}).", retryable=True, in_doubt=True)
+
+
+async def _in_slices(content: bytes) -> AsyncIterator[bytes]:
+    """So that a small body that decodes into a huge one is noticed before it is in memory."""
+    for start in range(0, len(content), PLAIN_CONTENT):
+        yield content[start : start + PLAIN_CONTENT]
+
+
+def _body_headers(method: str, content: bytes | None) -> dict[str, str]:
+    if content is not None:
+        return {"Content-Type": "application/json", "Content-Length": str(len(content))}
+    return {"Content-Length": "0"} if method in ("POST", "PUT") else {}

@@ -97,6 +97,7 @@ class RawServer:
     requests: list[Received] = field(default_factory=list)
     errors: list[BaseException] = field(default_factory=list)
     finished: asyncio.Event = field(default_factory=asyncio.Event)  # a behaviour has come to its end
+    visits: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
     def url(self) -> str:
@@ -104,6 +105,9 @@ class RawServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        visit = asyncio.current_task()
+        assert visit is not None
+        self.visits.add(visit)  # asyncio itself holds it weakly
         try:
             await self.behaviour(Visitor(self, reader, writer))
         except (ConnectionError, asyncio.CancelledError):
@@ -112,6 +116,7 @@ class RawServer:
             self.errors.append(error)
         finally:
             self.finished.set()
+            self.visits.discard(visit)
             writer.close()
 
 
@@ -126,10 +131,10 @@ async def serving(
         yield made
     finally:
         server.close()
-        # What still waits for a client that has gone is ended here, so that no test waits for it.
-        for task in [task for task in asyncio.all_tasks() if task.get_coro().__qualname__ == "RawServer._serve"]:  # type: ignore[union-attr]
-            task.cancel()
-        await asyncio.sleep(0)
+        visits = [*made.visits]  # what still waits for a client that has gone
+        for visit in visits:
+            visit.cancel()
+        await asyncio.gather(*visits, return_exceptions=True)
     assert not made.errors, made.errors
 
 

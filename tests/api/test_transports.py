@@ -20,6 +20,7 @@ import httpx2
 import pytest
 
 from scale_mcp.api.aiohttp_transport import AiohttpTransport
+from scale_mcp.api.wire import PLAIN_CONTENT
 
 from .certificates import Authority
 from .raw_server import OK, RawServer, Visitor, always_ok, serving
@@ -39,8 +40,32 @@ def over_aiohttp(*, verify: Any = None, **limits: int) -> httpx2.AsyncBaseTransp
     return AiohttpTransport(verify=verify, limits=httpx2.Limits(**limits))
 
 
-@pytest.fixture(params=[over_httpx2, over_aiohttp], ids=["httpx2", "aiohttp"])
+class Plainly(AiohttpTransport):
+    """The short way that small requests take over aiohttp, as a transport like the others."""
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        if not isinstance(request.stream, httpx2.ByteStream) or len(request.read()) > PLAIN_CONTENT:
+            return await super().handle_async_request(request)
+        url, headers = request.url, [(name.decode(), value.decode()) for name, value in request.headers.raw]
+        address = f"{url.scheme}://{url.netloc.decode()}{url.raw_path.decode()}"
+        times = request.extensions.get("timeout", {})
+        content = request.content or None
+        status, named, body = await self.exchange(request.method, address, headers, content, times, 10**9)
+        return httpx2.Response(status, headers=named, stream=httpx2.ByteStream(body))
+
+
+def over_aiohttp_plainly(*, verify: Any = None, **limits: int) -> httpx2.AsyncBaseTransport:
+    return Plainly(verify=verify, limits=httpx2.Limits(**limits))
+
+
+@pytest.fixture(params=[over_httpx2, over_aiohttp, over_aiohttp_plainly], ids=["httpx2", "aiohttp", "aiohttp plainly"])
 def make(request: pytest.FixtureRequest) -> Make:
+    return request.param
+
+
+@pytest.fixture(params=[over_httpx2, over_aiohttp], ids=["httpx2", "aiohttp"])
+def full(request: pytest.FixtureRequest) -> Make:
+    """Those that take whatever httpx2 can say, and give an answer before its body is there."""
     return request.param
 
 
@@ -155,16 +180,16 @@ async def test_a_body_in_pieces_arrives_whole(make: Make, announced: bool):
 
 
 @pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nb", "a\0b"])
-async def test_a_header_that_would_become_two_is_refused_before_anything_is_sent(make: Make, value: str):
-    async with connected(make, always_ok) as (server, transport):
+async def test_a_header_that_would_become_two_is_refused_before_anything_is_sent(full: Make, value: str):
+    async with connected(full, always_ok) as (server, transport):
         with pytest.raises(httpx2.LocalProtocolError):
             await whole(transport, ask(server, X_Name=value))
 
     assert server.requests == []
 
 
-async def test_another_scheme_is_refused(make: Make):
-    async with make() as transport:
+async def test_another_scheme_is_refused(full: Make):
+    async with full() as transport:
         with pytest.raises(httpx2.UnsupportedProtocol):
             await transport.handle_async_request(httpx2.Request("GET", "ftp://127.0.0.1/x"))
 
@@ -190,11 +215,11 @@ async def test_credentials_of_the_environment_are_not_sent(make: Make, monkeypat
 # what comes back
 
 
-async def test_an_answer_comes_with_status_reason_and_headers_as_they_were_written(make: Make):
+async def test_an_answer_comes_with_status_reason_and_headers_as_they_were_written(full: Make):
     head = (
         b"HTTP/1.1 418 I am a teapot\r\nX-CaSe: Kept\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Length: 0\r\n\r\n"
     )
-    async with connected(make, answering(head)) as (server, transport):
+    async with connected(full, answering(head)) as (server, transport):
         response = await transport.handle_async_request(ask(server))
         await response.aclose()
 
@@ -252,7 +277,7 @@ async def test_no_cookie_is_kept(make: Make):
     assert not any("Cookie" in received.headers for received in server.requests)
 
 
-async def test_a_long_body_comes_in_pieces_and_is_not_taken_into_memory(make: Make):
+async def test_a_long_body_comes_in_pieces_and_is_not_taken_into_memory(full: Make):
     sent = 0
 
     async def endless(visitor: Visitor) -> None:
@@ -263,7 +288,7 @@ async def test_a_long_body_comes_in_pieces_and_is_not_taken_into_memory(make: Ma
             await visitor.send(b"x" * 100_000)
             sent += 100_000
 
-    async with connected(make, endless) as (server, transport):
+    async with connected(full, endless) as (server, transport):
         response = await transport.handle_async_request(ask(server))
         pieces = response.aiter_bytes()
         assert len(await anext(pieces)) <= 1_000_000
@@ -338,13 +363,13 @@ async def test_many_requests_at_once_share_the_connections_there_may_be(make: Ma
     assert len(server.requests) == 60
 
 
-async def test_an_answer_that_is_closed_before_its_end_closes_the_connection(make: Make):
+async def test_an_answer_that_is_closed_before_its_end_closes_the_connection(full: Make):
     async def half(visitor: Visitor) -> None:
         await visitor.request()
         await visitor.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
         await visitor.gone()
 
-    async with connected(make, half, max_connections=1) as (server, transport):
+    async with connected(full, half, max_connections=1) as (server, transport):
         for expected in (1, 2):
             response = await transport.handle_async_request(ask(server))
             await response.aclose()
@@ -443,18 +468,17 @@ async def test_a_failure_has_the_same_name_and_is_never_tried_again(make: Make, 
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize(
-    "head",
-    [
-        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n",
-        b"HTTP/1.1 200 OK\r\n\r\n",
-    ],
-    ids=["length", "chunks", "until the end"],
-)
+HEADS = [
+    b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n",
+    b"HTTP/1.1 200 OK\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("head", HEADS, ids=["length", "chunks", "until the end"])
 @pytest.mark.parametrize("read_before", [True, False])
 async def test_a_connection_that_breaks_within_a_body_is_never_taken_for_its_end(
-    make: Make, head: bytes, read_before: bool
+    full: Make, head: bytes, read_before: bool
 ):
     half_read = asyncio.Event()
 
@@ -467,7 +491,7 @@ async def test_a_connection_that_breaks_within_a_body_is_never_taken_for_its_end
             await asyncio.sleep(0.02)
         visitor.reset()
 
-    async with connected(make, breaks) as (server, transport):
+    async with connected(full, breaks) as (server, transport):
         with pytest.raises(httpx2.ReadError):  # noqa: PT012
             response = await transport.handle_async_request(ask(server))
             try:
@@ -475,6 +499,26 @@ async def test_a_connection_that_breaks_within_a_body_is_never_taken_for_its_end
                     half_read.set()
             finally:
                 await response.aclose()
+
+
+@pytest.mark.parametrize("head", HEADS, ids=["length", "chunks", "until the end"])
+async def test_a_connection_that_breaks_within_a_plainly_read_body_is_never_taken_for_its_end(head: bytes):
+    async with connected(over_aiohttp_plainly, answering(head + b"half", end="reset")) as (server, transport):
+        with pytest.raises(httpx2.ReadError):
+            await whole(transport, ask(server))
+
+
+async def test_of_an_endless_body_only_the_beginning_is_read_and_the_connection_closed():
+    async def endless(visitor: Visitor) -> None:
+        await visitor.request()
+        await visitor.send(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            await visitor.send(b"x" * 100_000)
+
+    async with serving(endless) as server, AiohttpTransport() as transport:
+        status, _, body = await transport.exchange("GET", server.url + "/", [("Host", "x")], None, TIMES, 1_000_000)
+        assert (status, 1_000_000 < len(body) < 2_000_000) == (200, True)
+        await asyncio.wait_for(server.finished.wait(), 5)
 
 
 async def test_an_answer_that_never_comes_is_a_read_timeout(make: Make):
