@@ -120,33 +120,47 @@ class Wire:
         """Send a plain request and read the whole answer: the short way, without httpx2's objects in between."""
         import httpx2
 
-        headers = [*self._plain_headers, *_body_headers(request.method, request.content).items()]
-        if (value := self._connection.authorization(request.address.url)) is not None:
-            headers.append(("Authorization", value))
         network, most = cast("PlainNetwork", self._network), self._options.max_answer_bytes
         try:
-            status, named, content = await network.exchange(
-                request.method, request.address.text, headers, request.content, self._timeouts["timeout"], most
+            received = self._received(  # no variable keeps the key or what echoes it: tracebacks may show them
+                await network.exchange(
+                    request.method,
+                    request.address.text,
+                    self._signed_headers(request),
+                    request.content,
+                    self._timeouts["timeout"],
+                    most,
+                )
             )
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
             failure = self._translated(error)
         else:
-            return await self._answer(status, named, content, exchange)
+            if isinstance(received, Answer):
+                trace.note(exchange, received.status, received.request_id)
+                return received
+            trace.note(exchange, received.status_code, received.extensions[REQUEST_ID])
+            return await self.read(received)
         trace.note(exchange, None, None)
         raise failure
 
-    async def _answer(self, status: int, named: Named, content: bytes, exchange: trace.Exchange) -> Answer:
-        given = {name.lower(): value for name, value in named}
-        if status >= 300 or b"content-encoding" in given or len(content) > self._options.max_answer_bytes:
-            import httpx2
+    def _signed_headers(self, request: Plain) -> list[tuple[str, str]]:
+        headers = [*self._plain_headers, *_body_headers(request.method, request.content).items()]
+        if (value := self._connection.authorization(request.address.url)) is not None:
+            headers.append(("Authorization", value))
+        return headers
 
-            response = httpx2.Response(status, headers=named, content=_in_slices(content))
-            response.extensions[REQUEST_ID] = request_id = self._request_id(named)
-            trace.note(exchange, status, request_id)
-            return await self.read(response)
+    def _received(self, whole: tuple[int, Named, bytes]) -> Answer | httpx2.Response:
+        """The answer; as httpx2's response where it is compressed, too large or no success, to be read more closely."""
+        status, named, content = whole
+        given = {name.lower(): value for name, value in named}
         request_id = self._request_id(named)
-        trace.note(exchange, status, request_id)
-        return Answer(status, content, b"html" in given.get(b"content-type", b""), None, request_id)
+        if status < 300 and b"content-encoding" not in given and len(content) <= self._options.max_answer_bytes:
+            return Answer(status, content, b"html" in given.get(b"content-type", b""), None, request_id)
+        import httpx2
+
+        response = httpx2.Response(status, headers=named, content=_in_slices(content))
+        response.extensions[REQUEST_ID] = request_id
+        return response
 
     async def send(
         self, request: httpx2.Request, exchange: trace.Exchange, *, with_key: bool = True

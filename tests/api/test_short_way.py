@@ -24,6 +24,7 @@ from scale_mcp.api.trace import recording
 
 from .raw_server import RawServer, Visitor, serving
 from .scripted import KEY, TASK_ID, TaskRequest
+from .test_secrets import ENCODED, everything_about
 
 pytestmark = pytest.mark.anyio
 
@@ -189,6 +190,37 @@ async def test_a_refused_connection_leaves_no_doubt(transport: httpx2.AsyncBaseT
             await api.tasks.set_metadata(TASK_ID, {})
 
     assert not caught.value.in_doubt
+
+
+ECHO = b'{"error": "you sent ' + ENCODED.encode() + b" for " + KEY.encode() + b'"}'
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        answer("401 Unauthorized", ECHO),
+        answer("500 Error", ECHO, f"X-Request-Id: {KEY}"),
+        answer("200 OK", ECHO),
+        answer("200 OK", ECHO, "Content-Encoding: gzip"),
+        answer("302 Found", ECHO, "Location: https://evil.example/"),
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf",
+        b"not HTTP " + ECHO + b"\r\n\r\n",
+        b"",
+    ],
+)
+async def test_no_failure_on_the_wire_shows_the_key(transport: httpx2.AsyncBaseTransport, trouble: bytes):
+    async def fail(visitor: Visitor) -> None:
+        await visitor.request()
+        await visitor.send(trouble)
+        visitor.close()
+
+    async with serving(fail) as server, scale(server, transport) as api:
+        with recording() as trace, pytest.raises(ScaleError) as caught:
+            await api.tasks.set_metadata(TASK_ID, {})
+
+    for shown in (everything_about(caught.value), str(trace)):
+        assert KEY not in shown
+        assert ENCODED not in shown
 
 
 async def test_a_large_body_goes_out_whole(transport: httpx2.AsyncBaseTransport):
