@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from urllib.request import getproxies
 
 import httpx2
+
+OLDEST_MINOR = 14  # of aiohttp 3: older ones leave an error behind when an upload is given up
 
 
 def open_network(*, https: bool, in_flight: int) -> httpx2.AsyncBaseTransport:
@@ -26,7 +29,8 @@ def _over_aiohttp(limits: httpx2.Limits, *, https: bool) -> httpx2.AsyncBaseTran
         import aiohttp
     except (ImportError, RuntimeError):
         return None
-    if not aiohttp.__version__.startswith("3.") or not hasattr(aiohttp, "ClientMiddlewareType"):
+    number = re.match(r"3\.(\d+)\.", aiohttp.__version__)
+    if number is None or int(number[1]) < OLDEST_MINOR:
         return None  # another version than the extra asks for
     from scale_mcp.api.aiohttp_transport import AiohttpTransport
 

@@ -54,7 +54,7 @@ async def test_aiohttp_is_used_where_it_is_installed(installed: str):
         assert type(transport) is {"aiohttp": FAST, "httpx2": OWN}[installed]
 
 
-@pytest.mark.parametrize("version", ["2.3.10", "4.0.0"])
+@pytest.mark.parametrize("version", ["2.3.10", "3.13.5", "4.0.0"])
 async def test_a_version_of_aiohttp_that_was_not_asked_for_is_left_alone(monkeypatch: pytest.MonkeyPatch, version: str):
     monkeypatch.setattr(aiohttp, "__version__", version)
     async with open_network(https=False, in_flight=4) as transport:
