@@ -153,7 +153,7 @@ class Wire:
         """The answer; as httpx2's response where it is compressed, too large or no success, to be read more closely."""
         status, named, content = whole
         given = {name.lower(): value for name, value in named}
-        request_id = self._request_id(named)
+        request_id = self._request_id(given)
         if status < 300 and b"content-encoding" not in given and len(content) <= self._options.max_answer_bytes:
             return Answer(status, content, b"html" in given.get(b"content-type", b""), None, request_id)
         import httpx2
@@ -176,7 +176,9 @@ class Wire:
             failure = self._translated(error)
         else:
             response.request = request
-            response.extensions[REQUEST_ID] = request_id = self._request_id(response.headers.raw)
+            response.extensions[REQUEST_ID] = request_id = self._request_id(
+                {name.lower(): value for name, value in response.headers.raw}
+            )
             trace.note(exchange, response.status_code, request_id)
             return response
         trace.note(exchange, None, None)
@@ -236,9 +238,8 @@ class Wire:
         """Free the connection of an answer that was read, or that nobody wants."""
         await cast("httpx2.AsyncByteStream", response.stream).aclose()
 
-    def _request_id(self, named: Named) -> str | None:
-        """Scale's id of a request, for support."""
-        given = {name.lower(): value for name, value in named}
+    def _request_id(self, given: Mapping[bytes, bytes]) -> str | None:
+        """Scale's id of a request, for support, from headers by their names in lower case."""
         for name in REQUEST_ID_HEADERS:
             if value := given.get(name):
                 return one_line(self._connection.scrub(value.decode("utf-8", "replace")), 100)

@@ -53,7 +53,7 @@ def _name(text: str) -> str:
     _not_blank(text)
     if _CONTROL.search(text):
         raise refuse("must not hold control characters")
-    if any(part in (".", "..") for part in re.split(r"[/\\]", text)):
+    if "." in text and any(part in (".", "..") for part in re.split(r"[/\\]", text)):
         raise refuse("must not be, or hold as a path part, `.` or `..`; give the plain name")
     if len(text) > MAX_NAME:
         raise refuse(f"must have at most {MAX_NAME} characters, not {len(text)}")
