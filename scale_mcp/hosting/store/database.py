@@ -1,0 +1,155 @@
+"""One database behind all replicas: an SQLite file for one machine, PostgreSQL for several.
+
+Reading and writing are apart, because SQLite takes one writer at a time: a transaction that means to write says so at
+its beginning and waits its turn there, instead of failing in its middle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from scale_mcp.hosting.store.tables import revision
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
+DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+EXTRAS = {"sqlite": "hosted", "postgresql": "hosted,postgres"}
+WAIT_FOR_WRITER = 15_000  # milliseconds an SQLite writer waits for another one
+POOL_SIZE = 10  # connections to PostgreSQL per process, and as many more under load
+WRITES = {"writes": True}
+
+
+class StoreError(Exception):
+    """The database cannot be used. The text is for the operator: what is wrong and how to cure it."""
+
+
+class Database:
+    """An opened, migrated database. ``async with Database.opened(url) as database``."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+        self.dialect = engine.dialect.name
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, url: str) -> AsyncIterator[Database]:
+        """Connect, bring the tables up to date, and dispose of everything at the end.
+
+        Raises ``StoreError`` for an address that is none, a server that does not answer, tables of a newer version.
+        """
+        from scale_mcp.hosting.store.migrations import upgrade
+
+        engine = _engine(url)
+        try:
+            database = cls(engine)
+            try:
+                await upgrade(engine)
+            except (DBAPIError, OSError) as problem:
+                raise StoreError(f"The database {shown(url)} cannot be used: {_reason(problem)}") from None
+            yield database
+        finally:
+            await engine.dispose()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection to read with; what is read inside belongs to one moment on SQLite."""
+        async with self.engine.connect() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction to write in: committed at the end, undone when anything is raised inside."""
+        async with self.engine.connect() as connection:
+            await connection.execution_options(**WRITES)
+            async with connection.begin():
+                yield connection
+
+    async def changed(self, connection: AsyncConnection) -> None:
+        """Say within a writing transaction that what processes remember of personas and connections is out of date."""
+        await connection.execute(sa.update(revision).values(number=revision.c.number + 1))
+
+
+def default_url() -> str:
+    """An SQLite file in the user's data folder, made for its owner only."""
+    import platformdirs
+
+    folder = platformdirs.user_data_path("scale-mcp", appauthor=False)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return f"sqlite:///{folder / 'hosted.db'}"
+
+
+def shown(url: str) -> str:
+    """The address without its password."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return "(an address that cannot be read)"
+
+
+def _engine(url: str) -> AsyncEngine:
+    try:
+        address = make_url(url)
+    except ArgumentError:
+        raise StoreError(
+            "The database address cannot be read. Write it like sqlite:///hosted.db or "
+            "postgresql://user:password@host/database."
+        ) from None
+    kind = {"postgres": "postgresql"}.get(address.get_backend_name(), address.get_backend_name())
+    if kind not in DRIVERS or "+" in address.drivername:
+        raise StoreError("The database must be sqlite:///… or postgresql://…, without naming a driver.")
+    address = address.set(drivername=DRIVERS[kind])
+    try:
+        return _sqlite(address) if kind == "sqlite" else _postgresql(address)
+    except ModuleNotFoundError as problem:
+        raise StoreError(
+            f"{problem.name} is not installed. Install the extra: pip install 'scale-mcp[{EXTRAS[kind]}]'."
+        ) from None
+
+
+def _sqlite(address: URL) -> AsyncEngine:
+    if address.database and address.database != ":memory:":
+        path = Path(address.database)
+        if not path.parent.is_dir():
+            raise StoreError(f"The folder of the database {path} does not exist. Create it first.")
+        path.touch(mode=0o600)
+    else:
+        raise StoreError("The database must be a file: what is kept in memory would be lost with the process.")
+    engine = create_async_engine(address)
+
+    @sa.event.listens_for(engine.sync_engine, "connect")
+    def _prepare(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # transactions begin where we say so, see _begin
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {WAIT_FOR_WRITER}")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = FULL")  # what was written before a paid call outlasts a power cut
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.close()
+
+    @sa.event.listens_for(engine.sync_engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _postgresql(address: URL) -> AsyncEngine:
+    return create_async_engine(
+        address, pool_size=POOL_SIZE, max_overflow=POOL_SIZE, pool_pre_ping=True, connect_args={"timeout": 10}
+    )
+
+
+def _reason(problem: Exception) -> str:
+    if isinstance(problem, OperationalError | DBAPIError):
+        return str(problem.orig).splitlines()[0]
+    return str(problem)
