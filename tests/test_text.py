@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scale_mcp.text import cap, clean, clean_value, one_line
+from scale_mcp.text import cap, clean, clean_value, is_clean_json, one_line
 
 ANY_TEXT = st.text(alphabet=st.one_of(st.characters(), st.characters(categories=["Cf", "Cc", "Cs", "Mn", "So"])))
 
@@ -87,6 +88,34 @@ def test_values_are_cleaned_all_the_way_down_keys_included():
     value = {"a\u200b": ["b\u202e", {"c": "d\x00"}, 1, 2.5, True, None], "e": ("f\u200b",)}
 
     assert clean_value(value) == {"a": ["b", {"c": "d"}, 1, 2.5, True, None], "e": ["f"]}
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | ANY_TEXT | st.text(max_size=20),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(ANY_TEXT, inner, max_size=4),
+        max_leaves=20,
+    )
+)
+def test_json_that_counts_as_clean_is_not_changed_by_cleaning(value: object):
+    written = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+    assert not is_clean_json(written) or clean_value(value) == value
+
+
+@pytest.mark.parametrize("character", ["\x00", "\x08", "\r", "\x0c", "\x1b", "\x7f", "\x85", "\u202e", "\ud800"])
+def test_json_with_a_character_that_has_to_go_does_not_count_as_clean(character: str):
+    for value in (character, [f"a{character}"], {f"{character}b": 1}):
+        assert not is_clean_json(json.dumps(value, ensure_ascii=False))
+
+
+@pytest.mark.parametrize("value", ["plain", 'quoted "and" \\ and\ttabs\n', "Größe 漢字", {"a": [1.5, None, True]}])
+def test_json_of_ordinary_values_counts_as_clean(value: object):
+    assert is_clean_json(json.dumps(value, ensure_ascii=False))
+
+
+def test_json_that_may_be_too_deep_does_not_count_as_clean():
+    assert not is_clean_json("[" * 201 + "]" * 201)
 
 
 def test_endless_nesting_ends_in_an_ellipsis():

@@ -16,7 +16,7 @@ from typing import Any
 import mcp.types as t
 
 from scale_mcp.api.errors import ScaleError
-from scale_mcp.text import cap, clean, clean_value
+from scale_mcp.text import cap, clean, clean_value, is_clean_json
 from scale_mcp.tools.card import ToolOutput
 
 ERROR_META = "scale-mcp/error"
@@ -26,11 +26,17 @@ SHORTENED_NOTE = "(Shortened to fit. Ask for fewer items at once, or for one of 
 TEXT_SHARE = 4  # the text may take a quarter of what the structure may
 # Longest string and list kept, tried from mild to harsh until the whole fits.
 STEPS = ((8192, 500), (4096, 200), (2048, 100), (1024, 50), (512, 20), (256, 10), (128, 5), (64, 2), (32, 1))
+_WRITE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def success(output: ToolOutput, limit: int) -> t.CallToolResult:
     """The result of a call that went well, in at most ``limit`` characters of JSON and a quarter of that as text."""
-    structure, shortened = fit(clean_value(output.model_dump(mode="json", by_alias=True, exclude_none=True)), limit)
+    structure = output.model_dump(mode="json", by_alias=True, exclude_none=True)
+    written = _WRITE(structure)
+    if not is_clean_json(written):
+        structure = clean_value(structure)
+        written = _WRITE(structure)
+    structure, shortened = (structure, False) if len(written) <= limit else fit(structure, limit)
     text = clean(output.text())
     room = limit // TEXT_SHARE
     if len(text) > room:
@@ -78,12 +84,12 @@ def fit(value: Any, limit: int) -> tuple[Any, bool]:
     Tools have fitted what they return already, by what it means; this is for limits that the operator set lower.
     Types stay what they were, so the output schema still holds. The second value tells whether anything was cut.
     """
-    if _size(value) <= limit:
+    if len(_WRITE(value)) <= limit:
         return value, False
     shorter = value
     for longest, most in STEPS:
         shorter = _shorten(value, longest, most, top=True)
-        if _size(shorter) <= limit:
+        if len(_WRITE(shorter)) <= limit:
             break
     return shorter, True
 
@@ -98,10 +104,6 @@ def _shorten(value: Any, longest: int, most: int, *, top: bool = False) -> Any:
         kept = value if top else dict(list(value.items())[: max(most, 20)])
         return {key: _shorten(item, longest, most) for key, item in kept.items()}
     return value
-
-
-def _size(value: Any) -> int:
-    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
 def snake_case(name: str) -> str:

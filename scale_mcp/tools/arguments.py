@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from scale_mcp.tools.card import Card, ToolFailure
 
 MAX_DEPTH = 64  # of nested arguments
 MAX_SHOWN = 20  # problems in one answer
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def check(card: Card, arguments: Any) -> RequestModel:
@@ -77,5 +79,5 @@ def _unsendable(arguments: dict[str, Any]) -> Iterator[Problem]:
             waiting.extend(((*where, index), item) for index, item in enumerate(value))
         elif isinstance(value, float) and not math.isfinite(value):
             yield Problem(where, "must be a finite number, not NaN or Infinity")
-        elif isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        elif isinstance(value, str) and _SURROGATE.search(value):
             yield Problem(where, "holds half of a surrogate pair, which cannot be sent; correct the text")

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from scale_mcp.text import cap, clean_value, one_line
+from scale_mcp.text import cap, clean_value, is_clean_json, one_line
 
 Row = Mapping[str, Any]
 
@@ -19,6 +19,7 @@ CELL = 120  # characters of one cell in a table: whole names and addresses, but 
 WHOLE_CELL = 2_000  # of one that was asked for by name
 QUOTE = 300  # characters of a quoted text
 
+_WRITE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 _PIECE = re.compile(r"[A-Za-z]+|\d{1,3}|[^\sA-Za-z\d]+|\s+")
 
 
@@ -39,12 +40,12 @@ def tokens(text: str) -> int:
 
 def compact(value: Any) -> str:
     """A value as JSON without spaces."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    return _WRITE(value)
 
 
 def quoted(text: Any, length: int = QUOTE) -> str:
     """Somebody's words as one quoted line: data, whatever they say."""
-    return json.dumps(one_line(str(text), length), ensure_ascii=False)
+    return _WRITE(one_line(str(text), length))
 
 
 def cell(value: Any, length: int = CELL) -> str:
@@ -94,8 +95,11 @@ def shorten(value: Any, characters: int, path: str = "") -> tuple[Any, list[str]
 
     Types stay, so that a schema still holds. A note reads ``response.annotations: 15 of 10000 items``.
     """
-    value = clean_value(value)
-    if len(compact(value)) <= characters:
+    written = compact(value)
+    if not is_clean_json(written):
+        value = clean_value(value)
+        written = compact(value)
+    if len(written) <= characters:
         return value, []
     for step in _STEPS:
         notes: list[str] = []
