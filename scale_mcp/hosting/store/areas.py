@@ -1,3 +1,5 @@
-"""Every module that declares tables. Importing this one makes ``metadata`` complete, as migrations and tests need it."""
+"""Every module that declares tables. Importing this one makes ``metadata`` complete, as migrations and tests need."""
 
 from __future__ import annotations
+
+import scale_mcp.hosting.persona_tables  # noqa: F401

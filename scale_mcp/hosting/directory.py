@@ -1,0 +1,71 @@
+"""Who is calling: from a token, or from the persona that a login's claims name, to a verified ``Caller``.
+
+Nothing is remembered here. A token that was revoked, in whichever replica, is refused on the next call.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from scale_mcp.hosting.clock import Clock, moment, stamp, utc_now
+from scale_mcp.hosting.persona_store import persona_columns, persona_from
+from scale_mcp.hosting.persona_tables import personas, tokens
+from scale_mcp.hosting.personas import NAME, Caller
+from scale_mcp.hosting.store.tables import revision
+from scale_mcp.hosting.tokens import FORM, digest
+
+if TYPE_CHECKING:
+    from scale_mcp.hosting.store import Database
+
+
+class Directory:
+    """Looks callers up: one query each, which costs the same whatever is looked for."""
+
+    def __init__(self, database: Database, clock: Clock = utc_now) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def find(self, token: str) -> Caller | None:
+        """The caller with this token; None for anything that is no token of an enabled persona, or not any more."""
+        found = (
+            sa.select(
+                revision.c.number,
+                tokens.c.id.label("token_id"),
+                tokens.c.user_name,
+                tokens.c.expires_at,
+                *persona_columns(),
+            )
+            .select_from(revision)
+            .outerjoin(tokens, sa.and_(tokens.c.digest == digest(token), tokens.c.revoked_at.is_(None)))
+            .outerjoin(personas, personas.c.id == tokens.c.persona_id)
+        )
+        row = await self._one(found)
+        if row is None or row["token_id"] is None or row["persona_disabled"] or not FORM.fullmatch(token):
+            return None
+        if row["expires_at"] is not None and row["expires_at"] <= stamp(self._clock()):
+            return None
+        return Caller(
+            persona_from(row),
+            row["user_name"],
+            row["number"],
+            token_id=row["token_id"],
+            expires_at=moment(row["expires_at"]) if row["expires_at"] is not None else None,
+        )
+
+    async def caller_for(self, persona_name: str, user: str, client: str = "") -> Caller | None:
+        """The caller whom an authorization server vouches for; None when no enabled persona has that name."""
+        found = (
+            sa.select(revision.c.number, *persona_columns())
+            .select_from(revision)
+            .outerjoin(personas, personas.c.name == (persona_name if NAME.fullmatch(persona_name) else ""))
+        )
+        row = await self._one(found)
+        if row is None or row["persona_id"] is None or row["persona_disabled"]:
+            return None
+        return Caller(persona_from(row), user, row["number"], client=client)
+
+    async def _one(self, query: sa.Select[Any]) -> Any:
+        async with self._database.reading() as connection:
+            return (await connection.execute(query)).mappings().one_or_none()
