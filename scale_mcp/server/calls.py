@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import secrets
 import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
@@ -13,28 +16,47 @@ from mcp import MCPError
 
 from scale_mcp.api.errors import ScaleError
 from scale_mcp.server.connection import Connection
-from scale_mcp.server.consent import ConsentGate
+from scale_mcp.server.consent import Asked, ConsentGate, Place
 from scale_mcp.server.guard import Context
 from scale_mcp.server.limits import CallLimit
 from scale_mcp.server.logs import get_logger
 from scale_mcp.server.results import failure, scale_failure, success
 from scale_mcp.settings import Settings
 from scale_mcp.tools.arguments import check
-from scale_mcp.tools.card import Call, Card, Progress, ToolFailure
+from scale_mcp.tools.card import Call, Card, Progress, ToolFailure, ToolOutput
 
 log = get_logger(__name__)
 
 CallAnswer = t.CallToolResult | t.InputRequiredResult
 
 
-class CallDesk:
-    """Runs cards for one connection. The direct call and discovery's ``run_tool`` both come here."""
+@dataclass(frozen=True)
+class Performed:
+    """What a card's run gave, and what a program may want to know about how (for the result's ``_meta``)."""
 
-    def __init__(self, connection: Connection, settings: Settings, limit: CallLimit) -> None:
-        self._connection = connection
-        self._settings = settings
-        self._consent = ConsentGate(connection, settings)
+    output: ToolOutput
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+class CallDesk(ABC):
+    """Takes a call from its arguments to its answer. The direct call and discovery's ``run_tool`` both come here.
+
+    Who may call what, and what is called, is the matter of the two steps that a kind of desk gives: ``admit`` and
+    ``perform``.
+    """
+
+    def __init__(self, settings: Settings, limit: CallLimit, consent: ConsentGate) -> None:
+        self.settings = settings
+        self.consent = consent
         self._limit = limit
+
+    @abstractmethod
+    async def admit(self, call: Asked) -> Place:
+        """Whether the caller may make this call, and where it would act. Raises ``ToolFailure`` for a refusal."""
+
+    @abstractmethod
+    async def perform(self, call: Asked, progress: Progress) -> Performed:
+        """Run the card. Raises what the tools and the api layer raise."""
 
     def refuse_over_limit(self) -> t.CallToolResult | None:
         """The answer for a call above ``max_calls_per_minute``; None when it may go on."""
@@ -42,7 +64,7 @@ class CallDesk:
         if not wait:
             return None
         return failure(
-            f"More than {self._settings.max_calls_per_minute} tool calls a minute are not allowed here. "
+            f"More than {self.settings.max_calls_per_minute} tool calls a minute are not allowed here. "
             f"Wait {wait:.1f} s before the next call.",
             "too_many_calls",
             retryable=True,
@@ -58,7 +80,7 @@ class CallDesk:
         outcome = "unfinished"
         with structlog.contextvars.bound_contextvars(call=call_id, tool=card.name):
             try:
-                outcome, answer = await self._outcome(ctx, params, card, arguments, call_id)
+                outcome, answer = await self.outcome(ctx, params, card, arguments, call_id)
                 return answer
             except MCPError as error:
                 outcome = f"protocol_error {error.code}"
@@ -68,26 +90,26 @@ class CallDesk:
                 say = log.debug if outcome == "ok" and card.risk == "read" else log.info
                 say("tool_call", outcome=outcome, ms=round((time.monotonic() - started) * 1000))
 
-    async def _outcome(
+    async def outcome(
         self, ctx: Context, params: t.CallToolRequestParams, card: Card, arguments: dict[str, Any], call_id: str
     ) -> tuple[str, CallAnswer]:
+        """A word for the log, and the answer."""
         try:
-            checked = check(card, arguments)
+            call = Asked(card, check(card, arguments), arguments)
         except ToolFailure as problem:
             return "invalid_arguments", failure(str(problem), "invalid_arguments", retryable=False)
         try:
-            question = await self._consent.obtain(ctx, params, card, card.risk_for(checked), arguments)
-        except ToolFailure as problem:
-            return "no_consent", failure(str(problem), "no_consent", retryable=False)
-        if question is not None:
-            return "asked", question
-        try:
+            place = await self.admit(call)
+            question = await self.consent.obtain(ctx, params, call, place)
+            if question is not None:
+                return "asked", question
             # Waiting for a person does not count; from here on Scale's time runs, and the api layer sees the deadline.
-            with anyio.move_on_after(self._settings.call_timeout):
-                output = await card.run(self._call(ctx), checked)
-                return "ok", success(output, self._settings.max_result_chars)
+            with anyio.move_on_after(self.settings.call_timeout):
+                done = await self.perform(call, _forward_progress(ctx))
+                return "ok", success(done.output, self.settings.max_result_chars, done.meta)
         except ToolFailure as problem:
-            return "failed", failure(str(problem), "tool_failure", retryable=False)
+            when = problem.retry_after
+            return problem.code, failure(str(problem), problem.code, retryable=problem.retryable, retry_after_s=when)
         except ScaleError as error:
             return type(error).__name__, scale_failure(error)
         except MCPError:
@@ -98,16 +120,29 @@ class CallDesk:
         # Whatever ends in time has returned or raised above.
         reading = card.risk == "read"
         cure = "Try again, or ask for less at once." if reading else "It may have taken effect: look first."
-        told = f"{card.name} was given up after {self._settings.call_timeout:g} s. {cure}"
+        told = f"{card.name} was given up after {self.settings.call_timeout:g} s. {cure}"
         return "timeout", failure(told, "timeout", retryable=reading)
 
-    def _call(self, ctx: Context) -> Call:
-        return Call(
-            api=self._connection.api,
-            progress=_forward_progress(ctx),
-            upload_root=self._settings.upload_root,
-            download_root=self._settings.download_root,
+
+class OwnersDesk(CallDesk):
+    """The desk of a server that one person runs with one key of theirs: whatever is offered may be called."""
+
+    def __init__(self, connection: Connection, settings: Settings, limit: CallLimit) -> None:
+        super().__init__(settings, limit, ConsentGate(settings.confirm, settings.confirm_risk))
+        self._api = connection.api
+        self._place = Place(connection.real, connection.api.base_url)
+
+    async def admit(self, call: Asked) -> Place:
+        return self._place
+
+    async def perform(self, call: Asked, progress: Progress) -> Performed:
+        means = Call(
+            api=self._api,
+            progress=progress,
+            upload_root=self.settings.upload_root,
+            download_root=self.settings.download_root,
         )
+        return Performed(await call.card.run(means, call.request))
 
 
 def unexpected(name: str, call_id: str) -> t.CallToolResult:

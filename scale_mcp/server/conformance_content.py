@@ -41,16 +41,19 @@ def form(message: str, **properties: dict[str, Any]) -> t.ElicitRequest:
     return t.ElicitRequest(params=t.ElicitRequestFormParams(message=message, requested_schema=object_of(**properties)))
 
 
+Read = Callable[[Context, str], Awaitable[t.TextResourceContents | t.BlobResourceContents]]
+
+
 def add_resources(offers: Offers) -> None:
-    def fixed(mime_type: str, *, text: str | None = None, blob: str | None = None) -> Callable[[str], Awaitable[Any]]:
-        async def read(uri: str) -> t.TextResourceContents | t.BlobResourceContents:
+    def fixed(mime_type: str, *, text: str | None = None, blob: str | None = None) -> Read:
+        async def read(ctx: Context, uri: str) -> t.TextResourceContents | t.BlobResourceContents:
             if blob is not None:
                 return t.BlobResourceContents(uri=uri, mime_type=mime_type, blob=blob)
             return t.TextResourceContents(uri=uri, mime_type=mime_type, text=text or "")
 
         return read
 
-    async def from_template(uri: str) -> t.TextResourceContents:
+    async def from_template(ctx: Context, uri: str) -> t.TextResourceContents:
         name = uri.removeprefix("test://template/").removesuffix("/data")
         data = json.dumps({"id": name, "templateTest": True, "data": f"Data for ID: {name}"})
         return t.TextResourceContents(uri=uri, mime_type="application/json", text=data)

@@ -17,15 +17,15 @@ import json
 import secrets
 import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 import mcp.types as t
 from mcp import MCPError
 
-from scale_mcp.server.connection import Connection
+from scale_mcp.models.base import RequestModel
 from scale_mcp.server.guard import Context
 from scale_mcp.server.logs import get_logger
-from scale_mcp.settings import Settings
 from scale_mcp.text import one_line
 from scale_mcp.tools.card import RISKS, Card, Risk, ToolFailure
 
@@ -41,77 +41,120 @@ FORM: dict[str, Any] = {
     "required": ["confirm"],
 }
 ORDER = list(RISKS)
+Confirm = Literal["auto", "always", "never"]
+
+
+class NoConsent(ToolFailure):
+    """Nobody agreed to the call."""
+
+    code = "no_consent"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A call whose arguments are checked: the card, its request, and the arguments as the client wrote them."""
+
+    card: Card
+    request: RequestModel
+    arguments: dict[str, Any]
+
+    @property
+    def risk(self) -> Risk:
+        return self.card.risk_for(self.request)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a call would act. ``real`` is a live account, where people are paid and nothing can be taken back."""
+
+    real: bool
+    address: str
+
+
+class SpentAnswers(Protocol):
+    """Remembers which questions were answered, so that an answer serves once."""
+
+    async def spend(self, state: str, lifetime: float) -> bool:
+        """False when it was spent before. After ``lifetime`` seconds the state is void by itself."""
+
+
+class SpentHere:
+    """Remembered by this process."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._spent: dict[str, float] = {}  # answered question → when its state expires anyway
+
+    async def spend(self, state: str, lifetime: float) -> bool:
+        now = self._clock()
+        self._spent = {nonce: expires for nonce, expires in self._spent.items() if expires > now}
+        if state in self._spent:
+            return False
+        self._spent[state] = now + lifetime
+        return True
 
 
 class ConsentGate:
     """Decides whether a call is asked about, asks, and takes the answer."""
 
-    def __init__(self, connection: Connection, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
-        self._connection = connection
-        self._mode = settings.confirm
-        self._threshold = ORDER.index(settings.confirm_risk)
-        self._clock = clock
-        self._spent: dict[str, float] = {}  # answered question → when its state expires anyway
+    def __init__(self, mode: Confirm, confirm_risk: Risk, spent: SpentAnswers | None = None) -> None:
+        self._mode = mode
+        self._threshold = ORDER.index(confirm_risk)
+        self._spent = spent if spent is not None else SpentHere()
 
-    def asks_about(self, card: Card, risk: Risk) -> bool:
-        if not self._connection.real or self._mode == "never":
+    def asks_about(self, card: Card, risk: Risk, place: Place) -> bool:
+        """Whether a person has to agree to a call of this risk."""
+        if not place.real or self._mode == "never":
             return False
         return ORDER.index(risk) >= self._threshold or card.final
 
     async def obtain(
-        self,
-        ctx: Context,
-        params: t.CallToolRequestParams,
-        card: Card,
-        risk: Risk,
-        arguments: dict[str, Any],
+        self, ctx: Context, params: t.CallToolRequestParams, call: Asked, place: Place
     ) -> t.InputRequiredResult | None:
         """Return when the call may run; a result to send instead when the client must ask first.
 
-        Raises ``ToolFailure`` when the person says no or nobody can be asked, ``MCPError`` for a spent answer.
+        Raises ``NoConsent`` when the person says no or nobody can be asked, ``MCPError`` for a spent answer.
         """
-        if not self.asks_about(card, risk):
+        if not self.asks_about(call.card, call.risk, place):
             return None
+        card = call.card
         if not _can_ask(ctx):
             if self._mode == "always":
-                raise ToolFailure(
+                raise NoConsent(
                     f"Refused: {card.name} needs a person's yes on a live key, and this client cannot ask a person. "
                     "Nothing was sent to Scale. Use a client that supports elicitation, use a test key, or let the "
                     "operator start the server with --confirm auto to rely on the client's own approval."
                 )
-            log.info("consent_left_to_host", tool=card.name, risk=risk)
+            log.info("consent_left_to_host", tool=card.name, risk=call.risk)
             return None
-        message = question(card, risk, arguments, self._connection.api.base_url)
+        message = question(card, call.risk, call.arguments, place.address)
         if ctx.protocol_version >= FIRST_MODERN:
-            answer = self._answer(params)
+            answer = await self._answer(params)
             if answer is None:
                 return _ask_back(message)
         else:
             answer = await _ask_now(ctx, message)
         agreed = answer.action == "accept" and (answer.content or {}).get("confirm") is True
-        log.info("consent_given" if agreed else "consent_refused", tool=card.name, risk=risk, action=answer.action)
+        log.info("consent_given" if agreed else "consent_refused", tool=card.name, risk=call.risk, action=answer.action)
         if not agreed:
-            raise ToolFailure(
+            raise NoConsent(
                 f"The person did not agree to {card.name}; nothing was sent to Scale. Do not repeat the call unless "
                 "they ask for it."
             )
         return None
 
-    def _answer(self, params: t.CallToolRequestParams) -> t.ElicitResult | None:
+    async def _answer(self, params: t.CallToolRequestParams) -> t.ElicitResult | None:
         """The answer that came with the repeated call. A state is spent by its first answer, whatever it says."""
         answer = (params.input_responses or {}).get(QUESTION)
         if params.request_state is None or not isinstance(answer, t.ElicitResult):
             return None
-        now = self._clock()
-        self._spent = {nonce: expires for nonce, expires in self._spent.items() if expires > now}
-        if params.request_state in self._spent:
+        if not await self._spent.spend(params.request_state, LIFETIME):
             log.warning("consent_replayed", tool=params.name)
             raise MCPError(  # the words the SDK uses for any other unusable state
                 code=t.INVALID_PARAMS,
                 message="Invalid or expired requestState",
                 data={"reason": "invalid_request_state"},
             )
-        self._spent[params.request_state] = now + LIFETIME
         return answer
 
 
@@ -149,6 +192,6 @@ async def _ask_now(ctx: Context, message: str) -> t.ElicitResult:
         return await ctx.session.elicit_form(message, FORM, ctx.request_id)
     except MCPError as error:
         log.warning("consent_question_failed", code=error.code)
-        raise ToolFailure(
+        raise NoConsent(
             "Refused: the client could not put the question to a person. Nothing was sent to Scale."
         ) from None

@@ -9,6 +9,7 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import anyio
 import mcp.types as t
@@ -25,6 +26,7 @@ from scale_mcp.server.selection import Selection
 from scale_mcp.settings import Settings
 from scale_mcp.text import one_line
 from scale_mcp.tools import completion, prompts, resources
+from scale_mcp.tools.card import ToolFailure
 
 log = get_logger(__name__)
 
@@ -34,13 +36,25 @@ OVER_LIMIT = -32000  # of the range that JSON-RPC leaves to servers
 COMPLETION_TIMEOUT = 5.0  # seconds; a person is typing
 
 
+class Reading(Protocol):
+    """How a caller's reads reach Scale. Both raise what the tools and the api layer raise."""
+
+    async def resource(self, ctx: Context, template: resources.ResourceTemplate, uri: str) -> str:
+        """The resource at an address of the template, as JSON text."""
+
+    async def names(
+        self, ctx: Context, kind: completion.Kind, prefix: str, project: str | None
+    ) -> completion.Completion:
+        """Names that begin with ``prefix``; of batches only those of ``project``, if given."""
+
+
 @dataclass(frozen=True)
 class LocalResource:
     """A resource or template, the form of the addresses it answers, and how to read one."""
 
     definition: t.Resource | t.ResourceTemplate
     addresses: re.Pattern[str]
-    read: Callable[[str], Awaitable[Contents]]
+    read: Callable[[Context, str], Awaitable[Contents]]
 
 
 @dataclass(frozen=True)
@@ -52,17 +66,17 @@ class LocalPrompt:
 class Offers:
     """Answers the requests about resources, prompts and completion."""
 
-    def __init__(self, connection: Connection, selection: Selection, settings: Settings, limit: CallLimit) -> None:
-        self._api = connection.api
+    def __init__(self, selection: Selection, reading: Reading) -> None:
         self._selection = selection
-        self._timeout = settings.call_timeout
-        self._limit = limit
+        self._reading = reading
         self._pages = Pages()
         self._resources: list[LocalResource] = []
         self._prompts: dict[str, LocalPrompt] = {}
         for template in resources.TEMPLATES:
             if template.read_by in selection.cards:
-                self.add_resource(LocalResource(_template(template), template.addresses, self._read_from_scale))
+                self.add_resource(
+                    LocalResource(_template(template), template.addresses, partial(self._read_from_scale, template))
+                )
         for prompt in prompts.PROMPTS.values():
             self.add_prompt(LocalPrompt(_prompt(prompt), partial(_render, prompt)))
 
@@ -89,25 +103,16 @@ class Offers:
         uri = str(params.uri)
         for resource in self._resources:
             if resource.addresses.fullmatch(uri):
-                return t.ReadResourceResult(contents=[await resource.read(uri)])
+                return t.ReadResourceResult(contents=[await resource.read(ctx, uri)])
         raise _missing(uri, "Resource not found")
 
-    async def _read_from_scale(self, uri: str) -> Contents:
-        if wait := self._limit.take():
-            raise MCPError(
-                code=OVER_LIMIT,
-                message=f"Too many calls a minute; wait {wait:.1f} s.",
-                data={"retry_after_s": round(wait, 3)},
-            )
+    async def _read_from_scale(self, template: resources.ResourceTemplate, ctx: Context, uri: str) -> Contents:
         try:
-            with anyio.fail_after(self._timeout):
-                text = await resources.read(self._api, uri)
+            text = await self._reading.resource(ctx, template, uri)
         except NotFound as problem:
             raise _missing(uri, str(problem)) from None
-        except TimeoutError:
-            raise MCPError(code=t.INTERNAL_ERROR, message=f"Given up after {self._timeout:g} s; try again.") from None
-        if text is None:  # the address was matched before
-            raise _missing(uri, "Resource not found")
+        except ToolFailure as problem:
+            raise _missing(uri, str(problem)) from None
         return t.TextResourceContents(uri=uri, mime_type=resources.MIME_TYPE, text=text, _meta={UNTRUSTED_META: True})
 
     async def on_list_prompts(self, ctx: Context, params: t.PaginatedRequestParams | None) -> t.ListPromptsResult:
@@ -124,16 +129,45 @@ class Offers:
         """Names that begin with what was typed; none where nothing fits, is offered or answers in time."""
         kind = _completed(params)
         nothing = completion.Completion([], 0, has_more=False)
-        if kind is None or completion.LISTED_BY[kind] not in self._selection.cards or self._limit.take():
+        if kind is None or completion.LISTED_BY[kind] not in self._selection.cards:
             return _completion(nothing)
         chosen = (params.context.arguments or {}).get("project") if params.context else None
         found = nothing
         with anyio.move_on_after(COMPLETION_TIMEOUT):
             try:
-                found = await completion.complete(self._api, kind, params.argument.value, chosen)
-            except ScaleError as problem:
+                found = await self._reading.names(ctx, kind, params.argument.value, chosen)
+            except (ScaleError, ToolFailure) as problem:
                 log.info("completion_failed", problem=str(problem))
         return _completion(found)
+
+
+class OwnersReading:
+    """Reads with the one connection of a server that one person runs."""
+
+    def __init__(self, connection: Connection, settings: Settings, limit: CallLimit) -> None:
+        self._api = connection.api
+        self._timeout = settings.call_timeout
+        self._limit = limit
+
+    async def resource(self, ctx: Context, template: resources.ResourceTemplate, uri: str) -> str:
+        if wait := self._limit.take():
+            raise MCPError(
+                code=OVER_LIMIT,
+                message=f"Too many calls a minute; wait {wait:.1f} s.",
+                data={"retry_after_s": round(wait, 3)},
+            )
+        try:
+            with anyio.fail_after(self._timeout):
+                return await resources.read(self._api, template, uri)
+        except TimeoutError:
+            raise MCPError(code=t.INTERNAL_ERROR, message=f"Given up after {self._timeout:g} s; try again.") from None
+
+    async def names(
+        self, ctx: Context, kind: completion.Kind, prefix: str, project: str | None
+    ) -> completion.Completion:
+        if self._limit.take():
+            return completion.Completion([], 0, has_more=False)
+        return await completion.complete(self._api, kind, prefix, project)
 
 
 def _template(template: resources.ResourceTemplate) -> t.ResourceTemplate:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import mcp.types as t
@@ -26,11 +28,15 @@ SHORTENED_NOTE = "(Shortened to fit. Ask for fewer items at once, or for one of 
 TEXT_SHARE = 4  # the text may take a quarter of what the structure may
 # Longest string and list kept, tried from mild to harsh until the whole fits.
 STEPS = ((8192, 500), (4096, 200), (2048, 100), (1024, 50), (512, 20), (256, 10), (128, 5), (64, 2), (32, 1))
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 _WRITE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-def success(output: ToolOutput, limit: int) -> t.CallToolResult:
-    """The result of a call that went well, in at most ``limit`` characters of JSON and a quarter of that as text."""
+def success(output: ToolOutput, limit: int, about: Mapping[str, Any] = NOTHING) -> t.CallToolResult:
+    """The result of a call that went well, in at most ``limit`` characters of JSON and a quarter of that as text.
+
+    ``about`` joins the result's ``_meta``.
+    """
     structure = output.model_dump(mode="json", by_alias=True, exclude_none=True)
     written = _WRITE(structure)
     if not is_clean_json(written):
@@ -41,7 +47,7 @@ def success(output: ToolOutput, limit: int) -> t.CallToolResult:
     room = limit // TEXT_SHARE
     if len(text) > room:
         text, shortened = cap(text, room - len(SHORTENED_NOTE)), True
-    meta: dict[str, Any] = {UNTRUSTED_META: True}
+    meta: dict[str, Any] = {UNTRUSTED_META: True, **about}
     if shortened:
         text = f"{text}\n{SHORTENED_NOTE}"
         meta[SHORTENED_META] = True

@@ -77,7 +77,14 @@ class ToolOutput(BaseModel):
 
 
 class ToolFailure(Exception):
-    """An expected failure. The text goes to the agent: what happened, and what to do next."""
+    """An expected failure. The text goes to the agent: what happened, and what to do next.
+
+    The rest goes to programs: a stable code, and whether and when (seconds) repeating the call can help.
+    """
+
+    code = "tool_failure"
+    retryable = False
+    retry_after: float | None = None
 
 
 Handler = Callable[..., Awaitable[ToolOutput]]

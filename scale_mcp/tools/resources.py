@@ -96,15 +96,20 @@ TEMPLATES: tuple[ResourceTemplate, ...] = (
 )
 
 
-async def read(api: ScaleApi, uri: str) -> str | None:
-    """The resource at ``uri`` as JSON text, None when no template answers that address.
+async def read(api: ScaleApi, template: ResourceTemplate, uri: str) -> str:
+    """The resource at ``uri``, an address of the template, as JSON text.
 
     Raises ToolFailure for a name that cannot be one; Scale's own errors pass through.
     """
-    for template in TEMPLATES:
-        if match := template.addresses.fullmatch(uri):
-            return _text(await template.fetch(api, _decoded(template, match[1])))
-    return None
+    return _text(await template.fetch(api, name_in(template, uri)))
+
+
+def name_in(template: ResourceTemplate, uri: str) -> str:
+    """The name or id that an address of the template holds. Raises ToolFailure when it cannot be one."""
+    match = template.addresses.fullmatch(uri)
+    if match is None:
+        raise ToolFailure(f"{uri[:200]} is no address of the form {template.uri_template}.")
+    return _decoded(template, match[1])
 
 
 def _decoded(template: ResourceTemplate, encoded: str) -> str:

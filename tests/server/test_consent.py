@@ -9,8 +9,7 @@ import mcp.types as t
 import pytest
 from mcp import Client, MCPError
 
-from scale_mcp.server.connection import Connection
-from scale_mcp.server.consent import ConsentGate, question
+from scale_mcp.server.consent import ConsentGate, Place, SpentHere, question
 from scale_mcp.server.results import ERROR_META
 from tests.small_cards import CARDS, FakeApi, built, settings
 
@@ -136,9 +135,10 @@ async def test_test_keys_and_the_sandbox_are_never_asked_about(era: str, kind: A
     ],
 )
 def test_confirm_risk_widens_what_is_asked_about(confirm_risk: str, asked_about: set[str]) -> None:
-    gate = ConsentGate(Connection(FakeApi(), "live"), settings(confirm_risk=confirm_risk))  # type: ignore[arg-type]
+    gate = ConsentGate("auto", settings(confirm_risk=confirm_risk).confirm_risk)
+    live = Place(real=True, address="https://api.scale.com/v1")
 
-    assert {name for name, card in CARDS.items() if gate.asks_about(card, card.risk)} == asked_about
+    assert {name for name, card in CARDS.items() if gate.asks_about(card, card.risk, live)} == asked_about
 
 
 @BOTH_ERAS
@@ -307,14 +307,13 @@ async def test_a_yes_expires(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_spent_questions_are_forgotten_when_their_state_has_expired_anyway() -> None:
     now = [0.0]
-    gate = ConsentGate(Connection(FakeApi(), "live"), settings(), clock=lambda: now[0])  # type: ignore[arg-type]
+    spent = SpentHere(clock=lambda: now[0])
     for number in range(50):
         now[0] += 100
-        gate._answer(
-            t.CallToolRequestParams(name="erase", input_responses={"consent": YES}, request_state=f"state-{number}")
-        )
+        assert await spent.spend(f"state-{number}", 600)
+        assert not await spent.spend(f"state-{number}", 600)
 
-    assert len(gate._spent) <= 7
+    assert len(spent._spent) <= 7
 
 
 async def test_a_client_that_only_opens_links_cannot_be_asked_a_question() -> None:
