@@ -38,7 +38,7 @@ class ConnectionDropped(Exception):
 class Exchange:
     """One finished request for the log. ``headers`` come without Authorization; ``status`` 0: dropped."""
 
-    account_id: str  # "" when the key was bad or absent
+    key_id: str  # the key's fingerprint; "" when it was bad or absent
     method: str
     path: str  # raw, still encoded, without the query
     query: dict[str, list[str]]
@@ -105,7 +105,7 @@ class App:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         raw_path = (scope.get("raw_path") or scope["path"].encode()).split(b"?")[0].decode("latin-1")
         exchange = Exchange(
-            account_id="",
+            key_id="",
             method=scope["method"],
             path=raw_path,
             query=parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True),
@@ -137,7 +137,7 @@ class App:
         if account is None and is_api:
             raise ApiError(401, decisions.UNAUTHORIZED_TEXT.value)
         account = account or accounts.NOBODY
-        exchange.account_id = account.id
+        exchange.key_id = account.key_id
         if is_api:
             self.sandbox.greet(account, base_url)
         await self.sandbox.agenda.run_due(SECONDS_PER_REQUEST)

@@ -30,6 +30,11 @@ KEY_MODES = Decision(
     "`test_…` and `…|test`; `live_…` is live; anything else is refused with 401.",
     ("test_", "|test", "live_"),
 )
+SEVERAL_KEYS = Decision(
+    "May an account have several keys?",
+    "Yes: what follows a `+` makes a further key of the same account, as in `live_me` and `live_me+2`.",
+    "+",
+)
 UNAUTHORIZED_TEXT = Decision("What does a 401 say?", "One short sentence.", "Invalid API key.")
 LIMIT_OUT_OF_RANGE = Decision("Is a `limit` outside 1–100 clamped or refused?", "Refused with 400.", 400)
 BODY_TOO_LARGE = Decision("What does a body far above 80 MB get?", "413, as HTTP has it.", 413)

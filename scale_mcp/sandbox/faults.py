@@ -1,12 +1,14 @@
 """Faults on demand: which requests, and which callbacks, shall go wrong, and how.
 
 A rule names what it strikes (a route by name, a path by pattern, a method, a key) and how often (``rate``, decided by
-the rule's own seeded dice, and at most ``times``). Cutting a connection is left to app.py, which knows the socket;
-here a reply only says after how many bytes it ends.
+the rule's own seeded dice, and at most ``times``). ``key_limit`` strikes what is too much for one key, whatever the
+others do: each may make ``per_second`` requests a second of the sandbox's clock, and as many at once. Cutting a
+connection is left to app.py, which knows the socket; here a reply only says after how many bytes it ends.
 """
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 import anyio
 
+from scale_mcp.sandbox import decisions
 from scale_mcp.sandbox.accounts import fingerprint
 from scale_mcp.sandbox.http import ApiError, Reply, Request, Route
 
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 
 KINDS = {
     "rate_limit": "429 with a Retry-After header; nothing is done",
+    "key_limit": "the same, but only for what is above per_second requests a second of one key",
+    "unauthorized": "401, as for a key that was revoked; nothing is done",
     "error_before": "a 5xx before anything is done",
     "error_after": "a 5xx although the request was carried out",
     "drop_before": "the connection is closed without an answer; nothing is done",
@@ -33,6 +38,7 @@ KINDS = {
     "lost_callback": "a callback attempt fails without reaching its receiver",
 }
 MAX_DELAY_MS = 60_000
+OWN = ("struck", "seen", "dice", "left")  # what a rule keeps of itself, and nobody gives
 
 
 @dataclass
@@ -49,11 +55,15 @@ class Rule:
     times: int | None = None  # how often at most; without it there is no end
     status: int | None = None  # of error_before and error_after; 500 by default
     retry_after: float = 1.0  # of rate_limit, in seconds
+    per_second: float = 1.0  # of key_limit: requests that each key may make
     delay_ms: float = 1000.0  # of slow
     virtual: bool = False  # of slow: move the sandbox's clock instead of waiting
     struck: int = 0
     seen: int = 0
     dice: random.Random = field(default_factory=random.Random, repr=False, compare=False)
+    left: dict[str, tuple[float, float]] = field(
+        default_factory=dict, repr=False, compare=False
+    )  # by key: how many, when
 
     def matches(self, route: str | None, method: str, path: str, key: str | None) -> bool:
         return (
@@ -76,8 +86,22 @@ class Rule:
     def describe(self) -> dict[str, Any]:
         """The rule as JSON, with how many requests it matched (``seen``) and how many it struck."""
         shown = asdict(self)
-        del shown["dice"]
+        for kept in ("dice", "left"):
+            del shown[kept]
         return shown
+
+    def within_limit(self, key: str, now: float) -> bool:
+        """Of ``key_limit``: whether a key may make one more request now (a bucket that holds a second's worth)."""
+        most = max(1.0, self.per_second)
+        left, at = self.left.get(key, (most, now))
+        left = min(most, left + (now - at) * self.per_second)
+        allowed = left >= 1
+        self.left[key] = (left - allowed, now)
+        return allowed
+
+    def seconds_until_more(self, key: str) -> int:
+        """Whole seconds until a key may make one more request."""
+        return max(1, math.ceil(round((1 - self.left[key][0]) / self.per_second, 6)))
 
 
 class Faults:
@@ -100,7 +124,11 @@ class Faults:
             return None
         exchange.notes["fault"] = rule
         if rule.kind == "rate_limit":
-            return ApiError(429, "Too many requests.", {"retry-after": f"{rule.retry_after:g}"}).reply()
+            return _too_many(rule.retry_after)
+        if rule.kind == "key_limit":
+            return _too_many(rule.seconds_until_more(request.account.key_id))
+        if rule.kind == "unauthorized":
+            return ApiError(401, decisions.UNAUTHORIZED_TEXT.value).reply()
         if rule.kind == "error_before":
             return _server_error(rule)
         if rule.kind == "drop_before":
@@ -130,9 +158,12 @@ class Faults:
 
     def _striking(self, route: str, request: Request) -> list[Rule]:
         struck: list[Rule] = []
-        path = request.path.removeprefix("/v1")
+        path, key = request.path.removeprefix("/v1"), request.account.key_id
         for rule in self.rules:
-            if rule.kind == "lost_callback" or not rule.matches(route, request.method, path, request.account.id):
+            if rule.kind == "lost_callback" or not rule.matches(route, request.method, path, key):
+                continue
+            if rule.kind == "key_limit" and rule.within_limit(key, self._sandbox.clock.now()):
+                rule.seen += 1
                 continue
             if (rule.kind == "slow" or all(other.kind == "slow" for other in struck)) and rule.strikes():
                 struck.append(rule)
@@ -176,7 +207,7 @@ class Faults:
         if not isinstance(description, dict):
             raise ApiError(400, "A fault is a JSON object with at least a kind.")
         given = {name: value for name, value in description.items() if value is not None}
-        for own in ("struck", "seen"):  # so that what GET shows can be sent back
+        for own in OWN:  # so that what GET shows can be sent back
             given.pop(own, None)
         if given.get("kind") not in KINDS:
             raise ApiError(400, f"The kind of a fault is one of {', '.join(KINDS)}.")
@@ -188,6 +219,8 @@ class Faults:
                 raise ApiError(400, f"{name} of a fault has the wrong type.")
         rule = Rule(**given)
         rule.key = None if rule.key is None else fingerprint(rule.key)
+        if not 0 < rule.per_second < math.inf:
+            raise ApiError(400, "The per_second of a fault is a number above 0.")
         if not 0 <= rule.rate <= 1:
             raise ApiError(400, "The rate of a fault is a number from 0 to 1.")
         if rule.times is not None and rule.times < 0:
@@ -199,6 +232,10 @@ class Faults:
         return rule
 
 
+def _too_many(seconds: float) -> Reply:
+    return ApiError(429, "Too many requests.", {"retry-after": f"{seconds:g}"}).reply()
+
+
 def _server_error(rule: Rule) -> Reply:
     return ApiError(rule.status or 500, "Internal server error (a fault injected by the sandbox).").reply()
 
@@ -207,4 +244,4 @@ def _field_types() -> dict[str, tuple[type, ...]]:
     """Which JSON types each field of a rule takes."""
     numbers: dict[Any, tuple[type, ...]] = {float: (int, float), bool: (bool,), int | None: (int,)}
     hints = get_type_hints(Rule)
-    return {name: numbers.get(hint, (str,)) for name, hint in hints.items() if name not in ("struck", "seen", "dice")}
+    return {name: numbers.get(hint, (str,)) for name, hint in hints.items() if name not in OWN}

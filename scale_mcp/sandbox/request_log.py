@@ -19,7 +19,7 @@ KEPT_BODY_BYTES = 8_000
 
 
 class RequestLog:
-    """A bounded log that nevertheless counts everything. Keys appear only as a fingerprint, their account's id."""
+    """A bounded log that nevertheless counts everything. Keys appear only as a fingerprint."""
 
     def __init__(self, sandbox: Sandbox, kept: int = KEPT_REQUESTS) -> None:
         self._entries: deque[dict[str, Any]] = deque(maxlen=kept)
@@ -47,7 +47,7 @@ class RequestLog:
                 "body_bytes": len(exchange.body),
                 "status": exchange.status or None,
                 "milliseconds": round(exchange.seconds * 1000, 3),
-                "key": exchange.account_id or None,
+                "key": exchange.key_id or None,
                 "fault": exchange.fault,
             }
         )

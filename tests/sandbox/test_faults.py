@@ -10,6 +10,7 @@ import pytest
 import uvicorn
 
 from scale_mcp.sandbox import Sandbox, SandboxOptions
+from scale_mcp.sandbox.accounts import account_for
 
 from .conftest import Connect
 
@@ -58,6 +59,70 @@ async def test_too_many_requests_come_with_a_wait_and_nothing_is_done(
     assert answer.headers["retry-after"] == "7"
     assert answer.json()["status_code"] == 429
     assert not await is_invited(caller)
+
+
+async def test_a_limit_of_keys_counts_each_key_apart_and_lets_more_through_as_time_passes(
+    sandbox: Sandbox, connect: Connect
+) -> None:
+    sandbox.faults.put([{"kind": "key_limit", "per_second": 2}])
+    first, second = connect("live_side"), connect("live_side+2")
+
+    assert [(await first.get("/teams")).status_code for _ in range(4)] == [200, 200, 429, 429]
+    assert [(await second.get("/teams")).status_code for _ in range(3)] == [200, 200, 429]
+    await sandbox.advance(0.5)
+    assert [(await first.get("/teams")).status_code for _ in range(2)] == [200, 429]
+    await sandbox.advance(60)
+    assert [(await first.get("/teams")).status_code for _ in range(3)] == [200, 200, 429]
+
+
+async def test_who_waits_as_long_as_a_limit_of_keys_says_gets_through(
+    sandbox: Sandbox, live: httpx2.AsyncClient
+) -> None:
+    sandbox.faults.put([{"kind": "key_limit", "per_second": 0.1}])
+    refused = [await live.get("/teams") for _ in range(2)][1]
+    await sandbox.advance(float(refused.headers["retry-after"]))
+
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "10")
+    assert (await live.get("/teams")).status_code == 200
+
+
+async def test_a_limit_may_be_set_on_one_key_of_an_account_alone(sandbox: Sandbox, connect: Connect) -> None:
+    sandbox.faults.put([{"kind": "key_limit", "per_second": 1, "key": "live_side"}])
+    limited, free = connect("live_side"), connect("live_side+2")
+
+    assert [(await limited.get("/teams")).status_code for _ in range(2)] == [200, 429]
+    assert [(await free.get("/teams")).status_code for _ in range(5)] == [200] * 5
+
+
+async def test_a_key_can_be_refused_as_if_it_were_revoked(sandbox: Sandbox, connect: Connect) -> None:
+    sandbox.faults.put([{"kind": "unauthorized", "key": "live_side+old"}])
+    old, new = connect("live_side+old"), connect("live_side+new")
+    refused = await old.post("/teams/invite", json=INVITATION)
+
+    assert refused.status_code == 401
+    assert refused.json() == {"status_code": 401, "error": "Invalid API key."}
+    assert not await is_invited(new)
+
+
+async def test_keys_of_one_account_share_its_world_and_are_told_apart_in_the_log(
+    sandbox: Sandbox, connect: Connect
+) -> None:
+    await connect("live_side+2").post("/teams/invite", json=INVITATION)
+
+    assert await is_invited(connect("live_side"))
+    assert not await is_invited(connect("live_other"))
+    written, read, _ = (entry["key"] for entry in sandbox.log.entries())
+    assert written != read
+
+
+@pytest.mark.parametrize(("key", "further"), [("live_a", "live_a+b"), ("test_a", "test_a+b"), ("a|test", "a+b|test")])
+def test_a_further_key_is_of_the_same_account_and_mode(key: str, further: str) -> None:
+    first, second = account_for(key), account_for(further)
+
+    assert first is not None
+    assert first == second
+    assert second is not None
+    assert first.key_id != second.key_id
 
 
 @pytest.mark.parametrize(("kind", "done"), [("error_before", False), ("error_after", True)])
@@ -227,6 +292,8 @@ async def test_a_dropped_connection_leaves_no_complaint_in_the_servers_log(
         {"kind": "error_before", "times": -1},
         {"kind": "error_before", "times": 1.5},
         {"kind": "error_before", "route": 1},
+        {"kind": "key_limit", "per_second": 0},
+        {"kind": "key_limit", "left": {}, "per_second": "1"},
     ],
 )
 async def test_a_wrong_fault_is_refused_and_changes_nothing(admin: httpx2.AsyncClient, rule: Any) -> None:

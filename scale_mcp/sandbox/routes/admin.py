@@ -12,7 +12,7 @@ from typing import Any, get_args
 from urllib.parse import urlsplit
 
 from scale_mcp.sandbox import data, openapi, reports, seeding, uploads
-from scale_mcp.sandbox.accounts import Account, account_for, fingerprint
+from scale_mcp.sandbox.accounts import Account, account_for, account_id, fingerprint
 from scale_mcp.sandbox.clock import ClockKind, from_iso
 from scale_mcp.sandbox.faults import KINDS
 from scale_mcp.sandbox.http import LOOPBACK, ApiError, Reply, Request, Route
@@ -209,7 +209,7 @@ async def clear_requests(request: Request) -> Reply:
 def _asked(request: Request) -> tuple[str | None, int]:
     """Whose (``?key=``; everybody's without) and how many (``?limit=``, 100)."""
     key = request.one("key")
-    return (fingerprint(key) if key else None), request.integer("limit", 100, 1, 10_000)
+    return (account_id(key) if key else None), request.integer("limit", 100, 1, 10_000)
 
 
 async def show_callbacks(request: Request) -> Reply:
