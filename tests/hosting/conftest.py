@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -13,38 +9,14 @@ from uuid import uuid4
 import pytest
 
 from scale_mcp.hosting.store import Database
-
-PLACES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-
-
-def _program(name: str) -> str:
-    found = shutil.which(name) or next((str(place / name) for place in PLACES if (place / name).exists()), None)
-    if found is None:
-        pytest.fail(f"{name} is not installed; the tests need a PostgreSQL server (Debian: apt-get install postgresql)")
-    return found
+from tests.hosting.postgresql import postgresql
 
 
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[str]:
     """The address of a server's maintenance database. It listens on a socket in its own folder only."""
-    folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))  # a socket's path must be short
-    as_owner: list[str] = []
-    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-        shutil.chown(folder, "nobody")
-        as_owner = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
-    data = folder / "data"
-
-    def run(*command: str) -> None:
-        subprocess.run([*as_owner, *command], check=True, capture_output=True, cwd=folder, timeout=60)
-
-    run(_program("initdb"), "-D", str(data), "-U", "tests", "--auth=trust", "--no-sync", "--locale=C", "-E", "UTF8")
-    options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off -c max_connections=300"
-    run(_program("pg_ctl"), "-D", str(data), "-w", "-l", str(folder / "log"), "-o", options, "start")
-    try:
-        yield f"postgresql://tests@/postgres?host={folder}"
-    finally:
-        run(_program("pg_ctl"), "-D", str(data), "-m", "immediate", "stop")
-        shutil.rmtree(folder, ignore_errors=True)
+    with postgresql() as server:
+        yield server.url
 
 
 @pytest.fixture
