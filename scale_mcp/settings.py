@@ -11,7 +11,6 @@ import os
 import re
 import typing
 from collections.abc import Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -19,11 +18,15 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from scale_mcp import setting_rules
+from scale_mcp.setting_rules import is_loopback as is_loopback
+
 PREFIX = "SCALE_MCP_"
 DEFAULT_API_URL = "https://api.scale.com/v1"
 ALIASES = {"api_key": "SCALE_API_KEY", "api_url": "SCALE_API_URL"}  # the two that go by Scale's own name
 KEY_CURE = "Copy the key from https://dashboard.scale.com/settings again"
 # Hosts fill these from optional fields of a form and hand over "" when a person left one empty.
+MAY_HOLD_SECRETS = {*ALIASES, "public_url", "oauth_issuer", "oauth_jwks_url"}  # a URL may carry a password
 MAY_BE_EMPTY = {"SCALE_API_KEY", "SCALE_API_URL", "SCALE_MCP_UPLOAD_ROOT", "SCALE_MCP_DOWNLOAD_ROOT"}
 
 Names = Annotated[tuple[str, ...], NoDecode]  # given as "a,b" in the environment, as a sequence by flags
@@ -46,10 +49,27 @@ class Settings(BaseSettings):
     api_url: str = Field(DEFAULT_API_URL, validation_alias=ALIASES["api_url"], description="Base URL of Scale's API")
 
     transport: Literal["stdio", "http"] = Field("stdio", description="stdio, or http for /mcp, /sse and /healthz")
-    host: str = Field("127.0.0.1", description="Address to listen on (http); loopback only")
+    host: str = Field("127.0.0.1", description="Address to listen on (http); loopback only, unless hosted")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on (http); 0 takes any free one")
     allowed_hosts: Names = Field((), description="Further Host headers to accept, e.g. a reverse proxy's name")
     allowed_origins: Names = Field((), description="Further Origin headers to accept, e.g. https://tools.example.com")
+
+    hosted: bool = Field(default=False, description="Serve personas that sign in, each with what it may use (http)")
+    public_url: str | None = Field(None, description="Address that callers use, e.g. https://tools.example.com")
+    trusted_hops: int = Field(
+        0, ge=0, le=10, description="Reverse proxies in front whose X-Forwarded-For is believed; 0 believes none"
+    )
+    oauth_issuer: str | None = Field(None, description="Authorization server whose tokens are accepted, too")
+    oauth_audience: str | None = Field(
+        None, description="Audience those tokens must name (default: the public URL and /mcp)"
+    )
+    oauth_jwks_url: str | None = Field(None, description="Where its keys are (default: as its metadata says)")
+    oauth_persona_claim: str | None = Field(None, description="Claim of a token that names its persona")
+    oauth_user_claim: str = Field("sub", description="Claim of a token that names its user")
+    oauth_scopes: Names = Field((), description="Scopes that a token must have, and that clients are told to ask for")
+    oauth_algorithms: Names = Field(
+        (), description="Signatures to accept, e.g. ES256 (default: each kind that needs a private key)"
+    )
 
     toolsets: Names = Field((), description="Toolsets to offer, or all (default: all, or none when --tools is given)")
     tools: Names = Field((), description="Single tools to offer besides the toolsets")
@@ -89,7 +109,16 @@ class Settings(BaseSettings):
         default=False, description="Add the fixtures of the official conformance suite", exclude=True
     )
 
-    @field_validator("toolsets", "tools", "exclude_tools", "allowed_hosts", "allowed_origins", mode="before")
+    @field_validator(
+        "toolsets",
+        "tools",
+        "exclude_tools",
+        "allowed_hosts",
+        "allowed_origins",
+        "oauth_scopes",
+        "oauth_algorithms",
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: Any) -> Any:
         """``"a, b"`` from the environment, ``["a", "b,c"]`` from repeated flags."""
@@ -161,25 +190,44 @@ class Settings(BaseSettings):
             raise ValueError("is not a folder")
         return folder
 
+    @field_validator("public_url")
+    @classmethod
+    def _usable_public_url(cls, value: str | None) -> str | None:
+        return None if value is None else setting_rules.checked_public_url(value)
+
+    @field_validator("oauth_issuer")
+    @classmethod
+    def _usable_issuer(cls, value: str | None) -> str | None:
+        return None if value is None else setting_rules.checked_issuer(value)
+
+    @field_validator("oauth_jwks_url")
+    @classmethod
+    def _usable_jwks_url(cls, value: str | None) -> str | None:
+        return None if value is None else setting_rules.checked_jwks_url(value)
+
+    @field_validator("oauth_algorithms")
+    @classmethod
+    def _safe_algorithms(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return setting_rules.checked_algorithms(value)
+
+    @field_validator("oauth_audience", "oauth_persona_claim", "oauth_user_claim", "oauth_scopes")
+    @classmethod
+    def _one_word(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+        words = value if isinstance(value, tuple) else () if value is None else (value,)
+        if not all(re.fullmatch(r"[\x21\x23-\x5b\x5d-\x7e]+", word) for word in words):
+            raise ValueError("is not one word. Write it without spaces, quotation marks and backslashes")
+        return value
+
     @model_validator(mode="after")
-    def _stay_on_this_machine(self) -> Settings:
-        if self.transport == "http" and not is_loopback(self.host):
-            raise ValueError(
-                f"--host {self.host}: this version has no authentication, so it listens on this machine only. Keep the "
-                "host 127.0.0.1; to serve others, put a reverse proxy that authenticates in front of it and name the "
-                "proxy's host with --allowed-hosts."
-            )
+    def _go_together(self) -> Settings:
+        if problems := list(setting_rules.misfits(self)):
+            raise ValueError("\n".join(problems))
         return self
 
-
-def is_loopback(host: str) -> bool:
-    """Whether the name or address can only mean this machine."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+    @property
+    def resource_url(self) -> str | None:
+        """The address of ``/mcp`` as callers see it: what an authorization server makes tokens for."""
+        return None if self.public_url is None else f"{self.public_url}/mcp"
 
 
 def variable(field: str) -> str:
@@ -239,7 +287,7 @@ def _explain(problem: Any, given: Mapping[str, Any]) -> str:
         return f"{flag(field)} is not a setting.{f' Did you mean {flag(closest[0])}?' if closest else ''}"
     label = flag(field) if field in given and not field.startswith("api_") else variable(field)
     own_words = problem["type"] == "value_error"
-    if field in ALIASES:  # a URL may carry a password
+    if field in MAY_HOLD_SECRETS:
         return f"{label} {problem['ctx']['error'] if own_words else 'is not usable'}."
     shown = f"{label}={str(problem['input'])[:80]!r}"
     if own_words:

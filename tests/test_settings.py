@@ -9,6 +9,22 @@ import pytest
 
 from scale_mcp.settings import Settings, SettingsError, is_loopback, load_settings, variable
 
+HOSTED = {"hosted": True, "transport": "http"}
+SIGNED_IN = {  # the least that personas of an authorization server need
+    **HOSTED,
+    "public_url": "https://tools.example.com",
+    "allowed_hosts": ["tools.example.com"],
+    "oauth_issuer": "https://login.example.com",
+    "oauth_persona_claim": "persona",
+}
+
+
+def companions(field: str) -> dict[str, Any]:
+    """The settings without which this one makes no sense."""
+    needed = SIGNED_IN if field.startswith("oauth_") else HOSTED
+    hosted = field in ("hosted", "public_url", "trusted_hops") or field.startswith("oauth_")
+    return {name: value for name, value in needed.items() if hosted and name != field}
+
 
 def refusal(overrides: dict[str, Any] | None = None) -> str:
     with pytest.raises(SettingsError) as refused:
@@ -39,6 +55,10 @@ def test_every_setting_has_a_variable_that_is_read(field: str, monkeypatch: pyte
         "log_format": ("console", "console"),
         "sandbox_db": ("file.db", "file.db"),
         "sandbox_port": ("8787", 8787),
+        "public_url": ("http://LOCALHOST:8000/", "http://localhost:8000"),
+        "oauth_issuer": ("https://login.example.com/", "https://login.example.com/"),
+        "oauth_jwks_url": ("https://keys.example.com/jwks?v=2", "https://keys.example.com/jwks?v=2"),
+        "oauth_algorithms": ("ES256, EdDSA", ("ES256", "EdDSA")),
     }
     annotation = Settings.model_fields[field].annotation
     fallback: dict[Any, tuple[str, Any]] = {
@@ -51,7 +71,7 @@ def test_every_setting_has_a_variable_that_is_read(field: str, monkeypatch: pyte
     given, expected = ("2000", 2000) if field == "max_result_chars" else (given, expected)
     monkeypatch.setenv(variable(field), given)
 
-    value = getattr(load_settings(), field)
+    value = getattr(load_settings(companions(field)), field)
 
     assert (value.get_secret_value() if field == "api_key" else value) == expected
 
@@ -152,7 +172,7 @@ def test_what_a_host_fills_from_an_empty_field_counts_as_not_given(name: str, mo
 def test_an_address_that_others_can_reach_is_refused(host: str) -> None:
     text = refusal({"transport": "http", "host": host})
 
-    assert "no authentication" in text
+    assert "there is no authentication" in text
     assert "--allowed-hosts" in text
 
 
@@ -179,3 +199,83 @@ def test_the_key_is_in_no_representation() -> None:
     settings = load_settings({"api_key": "live_canary"})
 
     assert "canary" not in repr(settings) + str(settings) + settings.model_dump_json()
+
+
+def test_a_hosted_server_may_listen_where_others_reach_it_when_it_knows_its_names() -> None:
+    settings = load_settings({**SIGNED_IN, "host": "0.0.0.0", "port": 8443})
+
+    assert (settings.host, settings.resource_url) == ("0.0.0.0", "https://tools.example.com/mcp")
+
+
+@pytest.mark.parametrize(
+    ("added", "cure"),
+    [
+        ({"transport": "stdio"}, "add --transport http"),
+        ({"api_key": "live_canary"}, "scale-mcp connection add"),
+        ({"api_url": "https://scale.example/v1"}, "belongs to each connection"),
+        ({"sandbox": True}, "run scale-mcp sandbox beside the hosted server"),
+        ({"upload_root": "/tmp"}, "files of this machine"),
+        ({"download_root": "/tmp"}, "files of this machine"),
+        ({"conformance": True}, "leave it out"),
+        ({"host": "0.0.0.0", "public_url": None, "allowed_hosts": None, "oauth_issuer": None}, "--allowed-hosts"),
+        ({"allowed_hosts": ["other.example.com"]}, "add it to --allowed-hosts"),
+        ({"public_url": None}, "needs --public-url"),
+        ({"oauth_persona_claim": None}, "needs --oauth-persona-claim"),
+        ({"oauth_issuer": None}, "add --oauth-issuer, or leave it out"),
+        ({"hosted": False}, "--public-url is for a hosted server: add --hosted"),
+        ({"hosted": False, "public_url": None}, "--oauth-issuer is for a hosted server"),
+        ({"hosted": False, "trusted_hops": 1}, "--trusted-hops is for a hosted server"),
+    ],
+)
+def test_settings_of_a_hosted_server_that_do_not_go_together_are_refused(added: dict[str, Any], cure: str) -> None:
+    text = refusal({**SIGNED_IN, **added})
+
+    assert cure in text
+    assert "canary" not in text
+
+
+def test_each_setting_that_does_not_go_with_the_others_gets_its_line() -> None:
+    text = refusal({"hosted": True, "sandbox": True, "oauth_audience": "x"})
+
+    assert len(text.splitlines()) == 3
+
+
+@pytest.mark.parametrize("field", ["public_url", "oauth_issuer", "oauth_jwks_url"])
+@pytest.mark.parametrize(
+    ("value", "cure"),
+    [
+        ("http://tools.example.com", "plain http"),
+        ("https://user:canary@tools.example.com", "user name or password"),
+        ("ftp://tools.example.com", "Write it like"),
+        ("tools.example.com", "Write it like"),
+        ("https://", "Write it like"),
+        ("https://[::1", "Write it like"),
+        ("https://tools.example.com#x", "fragment"),
+        ("https://tools.example.com\\x", "Write it like"),
+        ("https://tools.example.com:99999", "Write it like"),
+    ],
+)
+def test_an_address_that_nobody_should_trust_is_refused(field: str, value: str, cure: str) -> None:
+    text = refusal({**SIGNED_IN, field: value})
+
+    assert cure in text
+    assert "canary" not in text
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "cure"),
+    [
+        ("public_url", "https://tools.example.com/scale", "has a path"),
+        ("public_url", "https://tools.example.com?x=1", "query"),
+        ("oauth_issuer", "https://login.example.com?x=1", "query"),
+        ("oauth_algorithms", ["none"], "anybody could sign"),
+        ("oauth_algorithms", ["RS256,HS256"], "anybody could sign"),
+        ("oauth_algorithms", ["RS265"], "did you mean RS256?"),
+        ("oauth_algorithms", ["rs256"], "did you mean RS256?"),
+        ("oauth_persona_claim", "my persona", "one word"),
+        ("oauth_scopes", ['a"b'], "one word"),
+        ("trusted_hops", 11, "less than or equal to 10"),
+    ],
+)
+def test_a_sign_in_that_could_not_work_or_would_let_anybody_in_is_refused(field: str, value: Any, cure: str) -> None:
+    assert cure in refusal({**SIGNED_IN, field: value})

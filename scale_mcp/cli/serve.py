@@ -12,6 +12,18 @@ from scale_mcp.cli.options import all_fields, settings_from, takes_settings
 PANELS = {
     "What it talks to": ("api_url", "sandbox", "sandbox_db", "sandbox_clock", "sandbox_port"),
     "Where it listens": ("transport", "host", "port", "allowed_hosts", "allowed_origins"),
+    "Many callers": (
+        "hosted",
+        "public_url",
+        "trusted_hops",
+        "oauth_issuer",
+        "oauth_audience",
+        "oauth_jwks_url",
+        "oauth_persona_claim",
+        "oauth_user_claim",
+        "oauth_scopes",
+        "oauth_algorithms",
+    ),
     "Which tools": ("toolsets", "tools", "exclude_tools", "read_only", "discovery", "list_page_size"),
     "Asking a person first": ("confirm", "confirm_risk"),
     "Files on this machine": ("upload_root", "download_root"),
