@@ -18,7 +18,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
-GROUPS: dict[str, tuple[str, ...]] = {"run": ("build",), "dev": ("build", "dev")}
+GROUPS: dict[str, tuple[str, ...]] = {"run": ("build",), "dev": ("build", "dev"), "image": ("build",)}
+EXTRAS: dict[str, tuple[str, ...]] = {"run": (), "image": ("hosted", "postgres", "telemetry", "fast")}
+"""What of the extras a lock holds; ``dev`` holds all of them."""
 DIGEST_LINE = "# made by `make lock` from dependencies with sha256 "
 
 
@@ -27,8 +29,9 @@ def direct_requirements(pyproject: dict[str, object], kind: str) -> list[str]:
     assert isinstance(project, dict)
     assert isinstance(groups, dict)
     wanted = list(project["dependencies"])
-    for extra in project.get("optional-dependencies", {}).values():
-        wanted += extra if kind == "dev" else []
+    extras = project.get("optional-dependencies", {})
+    for extra in EXTRAS.get(kind, extras):
+        wanted += extras[extra]
     for group in GROUPS[kind]:
         wanted += groups[group]
     return wanted
@@ -73,8 +76,7 @@ def write(kind: str, requirements: list[str], requires_python: str) -> None:
     ]
     command += ["--no-emit-index-url", "--no-emit-find-links", "--no-header", "--upgrade", "--no-annotate"]
     command += ["--python-version", re.sub(r"[^\d.]", "", requires_python), "pyproject.toml"]
-    if kind == "dev":
-        command.append("--all-extras")
+    command += [f"--extra={extra}" for extra in EXTRAS[kind]] if kind in EXTRAS else ["--all-extras"]
     for group in GROUPS[kind]:
         command += ["--group", group]
     made = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout

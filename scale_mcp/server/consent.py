@@ -109,7 +109,7 @@ class ConsentGate:
         return ORDER.index(risk) >= self._threshold or card.final
 
     async def obtain(
-        self, ctx: Context, params: t.CallToolRequestParams, call: Asked, place: Place
+        self, ctx: Context | None, params: t.CallToolRequestParams, call: Asked, place: Place
     ) -> t.InputRequiredResult | None:
         """Return when the call may run; a result to send instead when the client must ask first.
 
@@ -117,15 +117,11 @@ class ConsentGate:
         """
         if not self.asks_about(call.card, call.risk, place):
             return None
+        if ctx is None:
+            raise RuntimeError("A call that a person must agree to came a way on which nobody can be asked.")
         card = call.card
         if not _can_ask(ctx):
-            if self._mode == "always":
-                raise NoConsent(
-                    f"Refused: {card.name} needs a person's yes on a live key, and this client cannot ask a person. "
-                    "Nothing was sent to Scale. Use a client that supports elicitation, use a test key, or let the "
-                    "operator start the server with --confirm auto to rely on the client's own approval."
-                )
-            log.info("consent_left_to_host", tool=card.name, risk=call.risk)
+            await self.without_asking(call, place)
             return None
         message = question(card, call.risk, call.arguments, place.address)
         if ctx.protocol_version >= FIRST_MODERN:
@@ -142,6 +138,16 @@ class ConsentGate:
                 "they ask for it."
             )
         return None
+
+    async def without_asking(self, call: Asked, place: Place) -> None:
+        """Decide for a client that cannot ask anybody: return when the call may run, else raise ``ToolFailure``."""
+        if self._mode == "always":
+            raise NoConsent(
+                f"Refused: {call.card.name} needs a person's yes on a live key, and this client cannot ask a person. "
+                "Nothing was sent to Scale. Use a client that supports elicitation, use a test key, or let the "
+                "operator set --confirm auto to rely on the client's own approval."
+            )
+        log.info("consent_left_to_host", tool=call.card.name, risk=call.risk)
 
     async def _answer(self, params: t.CallToolRequestParams) -> t.ElicitResult | None:
         """The answer that came with the repeated call. A state is spent by its first answer, whatever it says."""
