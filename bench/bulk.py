@@ -1,19 +1,22 @@
 """Bulk creation: tasks per second against an API that answers after 0, 20 and 50 ms, with and without faults.
 
-    python bench/bulk.py [--quick] [--json]
+    python bench/bulk.py [--quick] [--json] [--latency MS …] [--tasks N]
 
 The API is a bare asyncio server (bench/_bare_api.py), so that the clients are measured and not the sandbox. All create
 the same tasks, each with a unique_id. Ours goes through the api layer (typed request, limits, retries, recovery);
 scaleapi runs in a thread pool; aiohttp and httpx2 are bare loops without any retry, the floor. Each first looks for its
 best width at each latency; then they take turns. With faults, a fiftieth of the requests meets one (see the server),
-and what counts is also how many tasks are there in the end, and how many the client took for failed.
+and what counts is also how many tasks are there in the end, and how many the client took for failed. ``--latency 50``
+runs that row alone.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +25,7 @@ from _common import ms as in_ms
 from _environments import AIOHTTP, SCALEAPI, Unavailable, ours, python_of, versions_of
 from _servers import ask, bare_api, environment, peer
 
-LATENCIES = (0.0, 0.020, 0.050)
+LATENCIES = (0, 20, 50)  # milliseconds
 FAULTS = 0.02
 WIDTHS = (8, 16, 32, 64, 128, 256, 512)
 
@@ -93,20 +96,22 @@ def best_width(client: Client, address: str, latency: float, quick: bool) -> int
     return max(rates, key=lambda w: rates[w])
 
 
-def measure(quick: bool) -> Report:
+def measure(quick: bool, latencies: Sequence[float] = (), tasks: int = 0) -> Report:
+    """All rows, or those of ``latencies`` in milliseconds; ``tasks`` in each run, as many as usual when it is 0."""
     notes: list[str] = []
     contestants = clients(notes)
     contestants = [client for client in contestants if works(client, notes)]
     total, rounds = (1000, 1) if quick else (20_000, 2)
+    total = tasks or total
     made = report("bulk", f"{total:,} tasks created", quick=quick)
     for client in contestants:
         if client.kind in ("scaleapi", "aiohttp"):
             made.machine[client.kind] = versions_of(client.python, client.kind).split()[1]
     made.notes += notes
     rates: dict[tuple[str, float, bool], float] = {}
-    latencies = LATENCIES[::2] if quick else LATENCIES
+    chosen = latencies or (LATENCIES[::2] if quick else LATENCIES)
     with bare_api(python_of("server", "uvloop") if _has_uvloop() else ours()) as address:
-        for latency in latencies:
+        for latency in (milliseconds / 1000 for milliseconds in chosen):
             say(f"Widths at {latency * 1000:.0f} ms …")
             widths = {client.label: best_width(client, address, latency, quick) for client in contestants}
             for faults in (0.0, FAULTS):
@@ -190,6 +195,11 @@ def _has_uvloop() -> bool:
     return True
 
 
+def more_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--latency", type=float, nargs="+", default=(), metavar="MS", help="these rows only")
+    parser.add_argument("--tasks", type=int, default=0, metavar="N", help="tasks in each run")
+
+
 if __name__ == "__main__":
-    chosen = options(__doc__ or "")
-    measure(chosen.quick).show(as_json=chosen.json)
+    chosen = options(__doc__ or "", more_options)
+    measure(chosen.quick, chosen.latency, chosen.tasks).show(as_json=chosen.json)
