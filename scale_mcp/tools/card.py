@@ -14,7 +14,7 @@ from __future__ import annotations
 import inspect
 import re
 import typing
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,9 +27,10 @@ from scale_mcp.models.checks import Checked
 
 if TYPE_CHECKING:
     from scale_mcp.api import ScaleApi
+    from scale_mcp.tools.feed import EventFeed
 
 Risk = Literal["read", "write", "spend", "destroy"]
-Toolset = Literal["tasks", "batches", "projects", "files", "team", "studio", "quality"]
+Toolset = Literal["tasks", "batches", "projects", "files", "team", "studio", "quality", "work"]
 Progress = Callable[[float, float | None, str], Awaitable[None]]
 
 # What a call of each risk does, mildest first.
@@ -53,6 +54,8 @@ class Call:
     progress: Progress = no_progress
     upload_root: Path | None = None  # upload_file may read below it; None: no local files at all
     download_root: Path | None = None  # get_task_response may save below it; None: nothing is saved
+    visible_projects: Collection[str] | None = None  # the only projects that lists of projects may show; None: all
+    events: EventFeed | None = None  # what happened where the caller may look; None: nobody keeps it here
 
 
 class ToolOutput(BaseModel):

@@ -18,6 +18,7 @@ from scale_mcp.tools.fitting import compact, outline, quoted, shorten
 from scale_mcp.tools.outputs import DEFAULT_LIMIT, Entry, Listing, by_rows, entry
 from scale_mcp.tools.parameters import Limit, Offset, ProjectName
 from scale_mcp.tools.parts import part_of
+from scale_mcp.tools.visible import visible
 
 STRUCTURE_CHARACTERS = 8_000
 
@@ -185,6 +186,7 @@ async def list_projects(
             }
         )
         for project in projects
+        if visible(project.name, call.visible_projects)
     ]
     return by_rows(ProjectList, rows, offset=offset, limit=limit)
 

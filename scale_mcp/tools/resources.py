@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from pydantic import TypeAdapter, ValidationError
 
+from scale_mcp.api.errors import NotFound
 from scale_mcp.models.checks import problems_in
 from scale_mcp.models.field_types import Identifier, Name
 from scale_mcp.text import clean_value
 from scale_mcp.tools.card import ToolFailure
 from scale_mcp.tools.fitting import compact, shorten
+from scale_mcp.tools.visible import not_there, visible
 
 if TYPE_CHECKING:
     from scale_mcp.api import ScaleApi
+
+Visible = Collection[str] | None  # the only projects that may be read; None: all
 
 MAX_CHARACTERS = 200_000
 MIME_TYPE = "application/json"
@@ -34,7 +38,7 @@ class ResourceTemplate:
     uri_template: str
     title: str
     description: str
-    fetch: Callable[[ScaleApi, str], Awaitable[dict[str, Any]]]
+    fetch: Callable[[ScaleApi, str, Visible], Awaitable[dict[str, Any]]]
     variable: str
     check: Any
     read_by: str
@@ -46,20 +50,27 @@ class ResourceTemplate:
         return re.compile(re.escape(prefix) + r"([^/?#]+)")
 
 
-async def read_project(api: ScaleApi, name: str) -> dict[str, Any]:
+async def read_project(api: ScaleApi, name: str, visible_projects: Visible) -> dict[str, Any]:
+    if not visible(name, visible_projects):
+        raise not_there("project", name, visible_projects)
     return (await api.projects.get(name)).to_wire()
 
 
-async def read_batch(api: ScaleApi, name: str) -> dict[str, Any]:
+async def read_batch(api: ScaleApi, name: str, visible_projects: Visible) -> dict[str, Any]:
     """The batch with its progress, which Scale keeps apart."""
     batch = await api.batches.get(name)
+    if not visible(batch.project, visible_projects):  # before another request tells by its time that there is one
+        raise not_there("batch", name)
     status = await api.batches.status(name)
     counts = {count: getattr(status, count) for count in ("pending", "completed", "error", "canceled")}
     return {**batch.to_wire(), "status": status.status, "counts": counts}
 
 
-async def read_task(api: ScaleApi, task_id: str) -> dict[str, Any]:
-    return (await api.tasks.get(task_id)).to_wire()
+async def read_task(api: ScaleApi, task_id: str, visible_projects: Visible) -> dict[str, Any]:
+    task = await api.tasks.get(task_id)
+    if not visible(task.project, visible_projects):
+        raise not_there("task", task_id)
+    return task.to_wire()
 
 
 TEMPLATES: tuple[ResourceTemplate, ...] = (
@@ -96,12 +107,21 @@ TEMPLATES: tuple[ResourceTemplate, ...] = (
 )
 
 
-async def read(api: ScaleApi, template: ResourceTemplate, uri: str) -> str:
+async def read(
+    api: ScaleApi, template: ResourceTemplate, uri: str, visible_projects: Collection[str] | None = None
+) -> str:
     """The resource at ``uri``, an address of the template, as JSON text.
 
-    Raises ToolFailure for a name that cannot be one; Scale's own errors pass through.
+    With ``visible_projects``, what belongs to others is not there, in the same words as what does not exist. Raises
+    ToolFailure for that and for a name that cannot be one; Scale's own errors pass through.
     """
-    return _text(await template.fetch(api, name_in(template, uri)))
+    name = name_in(template, uri)
+    try:
+        return _text(await template.fetch(api, name, visible_projects))
+    except NotFound:
+        if visible_projects is None:
+            raise
+        raise not_there(template.name, name, visible_projects) from None
 
 
 def name_in(template: ResourceTemplate, uri: str) -> str:
