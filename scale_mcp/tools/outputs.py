@@ -105,7 +105,7 @@ def by_columns(
         docs = [{name: row[name] for name in structure if name in row} for row in rows]
         page = _page(kind, docs, {name: constant.get(name) for name in dropped}, fields)
         page._columns, page._whole = tuple(in_table), tuple(kept)
-        if _cost(page) <= budget:
+        if cost(page) <= budget:
             return page
         if loose := [name for name in in_table[2:] if name not in kept]:
             in_table.remove(loose[-1])
@@ -157,11 +157,12 @@ def by_rows(
                 "note": notes,
             }
         )
-        cost = _cost(page)
-        if cost <= budget or len(wanted) <= 1:
+        taken = cost(page)
+        if taken <= budget or len(wanted) <= 1:
             return page
-        wanted = wanted[: max(1, min(len(wanted) - 1, len(wanted) * budget // cost))]
+        wanted = wanted[: max(1, min(len(wanted) - 1, len(wanted) * budget // taken))]
 
 
-def _cost(page: Listing) -> int:
+def cost(page: Listing) -> int:
+    """The tokens of a page's structure and text together."""
     return tokens(compact(page.model_dump(mode="json", by_alias=True, exclude_none=True))) + tokens(page.text())

@@ -73,6 +73,14 @@ MODULES: dict[str, tuple[str, ...]] = {
     ),
 }
 
+# What only a hosted server has: it keeps events.
+HOSTED_MODULES: dict[str, tuple[str, ...]] = {
+    "events": (
+        "list_events",
+        "wait_for_events",
+    ),
+}
+
 SIBLINGS = (
     "create_project",
     "prioritize_batch",
@@ -89,8 +97,8 @@ THE_FORTY: tuple[str, ...] = tuple(name for names in MODULES.values() for name i
 class _Cards(Mapping[str, Card]):
     """Names are known without loading anything: a server's first call should wait for one module, not for all."""
 
-    def __init__(self) -> None:
-        self._module_of = {name: module for module, names in MODULES.items() for name in names}
+    def __init__(self, modules: Mapping[str, tuple[str, ...]]) -> None:
+        self._module_of = {name: module for module, names in modules.items() for name in names}
 
     def __getitem__(self, name: str) -> Card:
         module = import_module(f"scale_mcp.tools.{self._module_of[name]}")
@@ -108,9 +116,15 @@ class _Cards(Mapping[str, Card]):
         return len(self._module_of)
 
 
-_CARDS = _Cards()
+_CARDS = _Cards(MODULES)
+_HOSTED_CARDS = _Cards({**MODULES, **HOSTED_MODULES})
 
 
 def cards() -> Mapping[str, Card]:
-    """Every tool's card by its name."""
+    """Every tool's card by its name, but for those of hosted servers alone."""
     return _CARDS
+
+
+def hosted_cards() -> Mapping[str, Card]:
+    """The cards of a hosted server: all others in their order, then its own."""
+    return _HOSTED_CARDS

@@ -2,4 +2,6 @@
 
 from __future__ import annotations
 
+import scale_mcp.hosting.audit.chain
+import scale_mcp.hosting.events.tables
 import scale_mcp.hosting.persona_tables  # noqa: F401
