@@ -26,7 +26,8 @@ DEFAULT_API_URL = "https://api.scale.com/v1"
 ALIASES = {"api_key": "SCALE_API_KEY", "api_url": "SCALE_API_URL"}  # the two that go by Scale's own name
 KEY_CURE = "Copy the key from https://dashboard.scale.com/settings again"
 # Hosts fill these from optional fields of a form and hand over "" when a person left one empty.
-MAY_HOLD_SECRETS = {*ALIASES, "public_url", "oauth_issuer", "oauth_jwks_url"}  # a URL may carry a password
+# Values that are not shown when they are refused: a URL may carry a password.
+MAY_HOLD_SECRETS = {*ALIASES, "store", "master_keys", "public_url", "oauth_issuer", "oauth_jwks_url"}
 MAY_BE_EMPTY = {"SCALE_API_KEY", "SCALE_API_URL", "SCALE_MCP_UPLOAD_ROOT", "SCALE_MCP_DOWNLOAD_ROOT"}
 
 Names = Annotated[tuple[str, ...], NoDecode]  # given as "a,b" in the environment, as a sequence by flags
@@ -53,6 +54,16 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on (http); 0 takes any free one")
     allowed_hosts: Names = Field((), description="Further Host headers to accept, e.g. a reverse proxy's name")
     allowed_origins: Names = Field((), description="Further Origin headers to accept, e.g. https://tools.example.com")
+
+    store: SecretStr | None = Field(
+        None,
+        description="Database of the hosted parts: sqlite:///… or postgresql://… (default: a file in your data folder)",
+    )
+    master_keys: SecretStr | None = Field(
+        None, description="Master keys of the vault (id:key,…), the current one first; see `scale-mcp vault`"
+    )
+    master_key_file: str | None = Field(None, description="File with them instead, readable by its owner only")
+    master_key_keyring: bool = Field(default=False, description="Take them from the operating system's keyring instead")
 
     hosted: bool = Field(default=False, description="Serve personas that sign in, each with what it may use (http)")
     public_url: str | None = Field(None, description="Address that callers use, e.g. https://tools.example.com")

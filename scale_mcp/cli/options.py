@@ -13,7 +13,7 @@ import typer
 from scale_mcp.cli.console import Exit, stop
 from scale_mcp.settings import Settings, SettingsError, flag, load_settings
 
-ENVIRONMENT_ONLY = {"api_key"}  # a key on a command line is in everybody's process list
+ENVIRONMENT_ONLY = {"api_key", "master_keys"}  # a key on a command line is in everybody's process list
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 

@@ -14,6 +14,9 @@ PANELS = {
     "Where it listens": ("transport", "host", "port", "allowed_hosts", "allowed_origins"),
     "Many callers": (
         "hosted",
+        "store",
+        "master_key_file",
+        "master_key_keyring",
         "public_url",
         "trusted_hops",
         "oauth_issuer",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import scale_mcp.hosting.approvals
 import scale_mcp.hosting.audit.chain
+import scale_mcp.hosting.connection_records
 import scale_mcp.hosting.events.tables
 import scale_mcp.hosting.persona_tables  # noqa: F401
