@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import mcp.types as t
 from mcp.server.caching import CacheHint
-from mcp.server.lowlevel import Server
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity, authenticated_principal
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler
 
@@ -19,6 +18,7 @@ from scale_mcp.server.limits import CallLimit
 from scale_mcp.server.offers import Offers, OwnersReading, PromptAnswer
 from scale_mcp.server.seats import OneSeat, Seat, Seats
 from scale_mcp.server.selection import select
+from scale_mcp.server.shortcut import Shortcut, ShortcutServer
 from scale_mcp.server.surface import ToolSurface
 from scale_mcp.settings import Settings
 from scale_mcp.tools.card import Card
@@ -36,7 +36,7 @@ Scope = Literal["public", "private"]  # of a list: the same for everybody, or fo
 Listen = Callable[[Context, t.SubscriptionsListenRequestParams], Awaitable[t.SubscriptionsListenResult]]
 
 
-def build_server(connection: Connection, settings: Settings, cards: Mapping[str, Card] | None = None) -> Server[Any]:
+def build_server(connection: Connection, settings: Settings, cards: Mapping[str, Card] | None = None) -> ShortcutServer:
     """A server over ``connection``. ``cards`` stands in for the registry in tests.
 
     Raises ``SettingsError`` when a filter names a toolset or tool that does not exist, or leaves none.
@@ -52,6 +52,7 @@ def build_server(connection: Connection, settings: Settings, cards: Mapping[str,
     seat = Seat(ToolSurface(selection, desk, settings), offers)
     bus = InMemorySubscriptionBus()
     server = assemble(OneSeat(seat), ListenHandler(bus), ephemeral_seal())
+    server.shortcut = Shortcut(server, lambda scope: seat)
     if settings.conformance:
         from scale_mcp.server.conformance import mount
 
@@ -59,7 +60,9 @@ def build_server(connection: Connection, settings: Settings, cards: Mapping[str,
     return server
 
 
-def assemble(seats: Seats, listen: Listen, seal: RequestStateSecurity, *, list_scope: Scope = "public") -> Server[Any]:
+def assemble(
+    seats: Seats, listen: Listen, seal: RequestStateSecurity, *, list_scope: Scope = "public"
+) -> ShortcutServer:
     """The server whose every request is answered from its caller's seat.
 
     ``listen`` serves subscriptions, ``seal`` protects what a client hands back between the halves of a question, and
@@ -91,7 +94,7 @@ def assemble(seats: Seats, listen: Listen, seal: RequestStateSecurity, *, list_s
         return await (await seats.of(ctx)).offers.on_completion(ctx, params)
 
     steady = CacheHint(ttl_ms=LISTS_HOLD, scope=list_scope)
-    server: Server[Any] = Server(
+    server = ShortcutServer(
         NAME,
         version=version(),
         title="Scale AI",

@@ -23,7 +23,7 @@ from scale_mcp.server.logs import get_logger
 from scale_mcp.server.results import failure, scale_failure, success
 from scale_mcp.settings import Settings
 from scale_mcp.tools.arguments import check
-from scale_mcp.tools.card import Call, Card, Progress, ToolFailure, ToolOutput
+from scale_mcp.tools.card import Call, Card, Progress, ToolFailure, ToolOutput, no_progress
 
 log = get_logger(__name__)
 
@@ -58,6 +58,10 @@ class CallDesk(ABC):
     async def perform(self, call: Asked, progress: Progress) -> Performed:
         """Run the card. Raises what the tools and the api layer raise."""
 
+    def may_ask_about(self, card: Card) -> bool:
+        """Whether a person may have to agree to a call of this card, by what is known before there is a call."""
+        return self.consent.asks_about(card, card.risk, Place(real=True, address=""))
+
     def refuse_over_limit(self) -> t.CallToolResult | None:
         """The answer for a call above ``max_calls_per_minute``; None when it may go on."""
         wait = self._limit.take()
@@ -72,9 +76,12 @@ class CallDesk(ABC):
         )
 
     async def run(
-        self, ctx: Context, params: t.CallToolRequestParams, card: Card, arguments: dict[str, Any]
+        self, ctx: Context | None, params: t.CallToolRequestParams, card: Card, arguments: dict[str, Any]
     ) -> CallAnswer:
-        """The answer to one call of ``card``. Raises only ``MCPError``, and only for an unusable consent."""
+        """The answer to one call of ``card``. Raises only ``MCPError``, and only for an unusable consent.
+
+        Without ``ctx`` there is nobody to ask, and nobody who hears of progress.
+        """
         call_id = secrets.token_hex(4)
         started = time.monotonic()
         outcome = "unfinished"
@@ -91,7 +98,7 @@ class CallDesk(ABC):
                 say("tool_call", outcome=outcome, ms=round((time.monotonic() - started) * 1000))
 
     async def outcome(
-        self, ctx: Context, params: t.CallToolRequestParams, card: Card, arguments: dict[str, Any], call_id: str
+        self, ctx: Context | None, params: t.CallToolRequestParams, card: Card, arguments: dict[str, Any], call_id: str
     ) -> tuple[str, CallAnswer]:
         """A word for the log, and the answer."""
         try:
@@ -105,7 +112,7 @@ class CallDesk(ABC):
                 return "asked", question
             # Waiting for a person does not count; from here on Scale's time runs, and the api layer sees the deadline.
             with anyio.move_on_after(self.settings.call_timeout):
-                done = await self.perform(call, _forward_progress(ctx))
+                done = await self.perform(call, no_progress if ctx is None else _forward_progress(ctx))
                 return "ok", success(done.output, self.settings.max_result_chars, done.meta)
         except ToolFailure as problem:
             when = problem.retry_after
@@ -134,6 +141,9 @@ class OwnersDesk(CallDesk):
 
     async def admit(self, call: Asked) -> Place:
         return self._place
+
+    def may_ask_about(self, card: Card) -> bool:
+        return self.consent.asks_about(card, card.risk, self._place)
 
     async def perform(self, call: Asked, progress: Progress) -> Performed:
         means = Call(

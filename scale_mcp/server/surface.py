@@ -62,3 +62,12 @@ class ToolSurface:
             return await local.run(ctx, params)
         assert card is not None
         return await self.desk.run(ctx, params, card, params.arguments or {})
+
+    def plain_card(self, name: str) -> Card | None:
+        """The card of a tool whose calls need no more of their caller than arguments: nobody is asked before one."""
+        card = self._cards.get(name)
+        return None if card is None or name in self._local or self.desk.may_ask_about(card) else card
+
+    async def on_plain_call(self, params: t.CallToolRequestParams, card: Card) -> CallAnswer:
+        """The answer to a call of such a card, whose caller cannot be asked and hears of no progress."""
+        return self.desk.refuse_over_limit() or await self.desk.run(None, params, card, params.arguments or {})

@@ -42,7 +42,7 @@ async def lines_of(pieces: list[bytes], unserved: bytes = b"", ahead: int = 4) -
         writer = threading.Thread(target=write)
         writer.start()
         with anyio.fail_after(10):
-            found = [line async for line in PipeLines(Handover(source, -1, unserved, []), ahead, LONGEST)]
+            found = [line async for line in PipeLines(Handover(source, -1, unserved, []), ahead, LONGEST, bytes)]
         writer.join()
         return found
 
@@ -62,7 +62,7 @@ def test_lines_come_whole_and_in_order_however_the_bytes_are_cut(lines: list[byt
 @pytest.mark.anyio
 async def test_reading_pauses_while_nobody_takes_the_lines() -> None:
     with pipe() as (source, sink):
-        reader = PipeLines(Handover(source, -1, b"", []), 4, LONGEST)
+        reader = PipeLines(Handover(source, -1, b"", []), 4, LONGEST, bytes)
         for sent in (b"a\n" * 10, b"b\n"):
             os.write(sink, sent)
             for _ in range(5):  # turns of the loop in which it could read

@@ -13,7 +13,8 @@ import select
 import stat
 import sys
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Generic, TypeVar
 
 import anyio
 
@@ -22,7 +23,8 @@ from scale_mcp.server.logs import get_logger
 
 log = get_logger(__name__)
 
-CHUNK = 256 * 1024
+Item = TypeVar("Item")
+CHUNK = 64 * 1024  # as much as a pipe holds; for more, memory would be fetched from the system on every read
 LAST_WORDS = 1.0  # seconds in which a client may still take what is unsent at the end
 
 
@@ -33,14 +35,18 @@ def are_pipes(begun: Handover) -> bool:
     return all(stat.S_ISFIFO(os.fstat(descriptor).st_mode) for descriptor in (begun.source, begun.sink))
 
 
-class PipeLines:
-    """Async iterator over the lines of a pipe. Reading pauses while ``ahead`` lines wait to be taken."""
+class PipeLines(Generic[Item]):
+    """Async iterator over what ``read`` makes of the lines of a pipe; of a line that is dealt with it makes None.
 
-    def __init__(self, begun: Handover, ahead: int, longest: int) -> None:
+    Reading pauses while ``ahead`` items wait to be taken.
+    """
+
+    def __init__(self, begun: Handover, ahead: int, longest: int, read: Callable[[bytes], Item | None]) -> None:
         self._source = begun.source
+        self._read = read
         self._ahead, self._longest = ahead, longest
         self._loop = asyncio.get_running_loop()
-        self._lines: deque[bytes] = deque()
+        self._items: deque[Item] = deque()
         self._rest = bytearray()
         self._news = anyio.Event()
         self._ended = False
@@ -48,15 +54,14 @@ class PipeLines:
         self._take(begun.unserved)
         self._read_on()
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    async def __aiter__(self) -> AsyncIterator[Item]:
         try:
             while True:
-                while self._lines:
-                    line = self._lines.popleft()
-                    if not self._reading and len(self._lines) <= self._ahead // 2:
+                while self._items:
+                    item = self._items.popleft()
+                    if not self._reading and len(self._items) <= self._ahead // 2:
                         self._read_on()
-                    if line.strip():
-                        yield line
+                    yield item
                 if self._ended:
                     return
                 self._news = anyio.Event()
@@ -87,16 +92,18 @@ class PipeLines:
             self._take(chunk)
         else:
             self._end()
-        if len(self._lines) >= self._ahead:
+        if len(self._items) >= self._ahead:
             self._pause()
-        self._news.set()
+        if self._items or self._ended:
+            self._news.set()
 
     def _take(self, chunk: bytes) -> None:
         self._rest += chunk
         if b"\n" in chunk:
             *lines, tail = bytes(self._rest).split(b"\n")
-            self._lines.extend(lines)
             self._rest = bytearray(tail)
+            for line in lines:
+                self._offer(line)
         if len(self._rest) > self._longest:
             log.error("line_too_long", limit=self._longest)
             self._rest.clear()
@@ -104,10 +111,14 @@ class PipeLines:
 
     def _end(self) -> None:
         if self._rest:
-            self._lines.append(bytes(self._rest))
+            self._offer(bytes(self._rest))
             self._rest.clear()
         self._ended = True
         self._pause()
+
+    def _offer(self, line: bytes) -> None:
+        if line.strip() and (item := self._read(line)) is not None:
+            self._items.append(item)
 
 
 class PipeOutput:

@@ -24,7 +24,9 @@ from mcp.shared.message import SessionMessage
 
 from scale_mcp.front.handover import Handover, take
 from scale_mcp.server.logs import get_logger
+from scale_mcp.server.shortcut import Shortcut, shortcut_of
 from scale_mcp.server.transports.pipes import PipeLines, PipeOutput, are_pipes
+from scale_mcp.server.transports.stdio_calls import StdioCalls
 from scale_mcp.server.transports.threads import ThreadLines, ThreadOutput
 
 log = get_logger(__name__)
@@ -36,7 +38,7 @@ BETWEEN = 64  # messages between the wire and the server; the other way none may
 LAST_ANSWERS = 1.5  # seconds for calls still running when stdin closes; hosts wait about two before they kill
 
 Inbound = SessionMessage | Exception
-Lines = PipeLines | ThreadLines
+Lines = PipeLines[Inbound] | ThreadLines[Inbound]
 Output = PipeOutput | ThreadOutput
 
 
@@ -44,7 +46,7 @@ async def serve_stdio(server: Server[Any]) -> None:
     """Serve one client until it closes stdin or the process is told to end."""
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_cancel_on_signal, tasks.cancel_scope)
-        async with wire() as (reader, writer):
+        async with wire(shortcut_of(server)) as (reader, writer):
             await server.run(reader, writer, server.create_initialization_options())
         tasks.cancel_scope.cancel()
 
@@ -60,46 +62,61 @@ async def _cancel_on_signal(scope: anyio.CancelScope) -> None:
 
 
 @asynccontextmanager
-async def wire() -> AsyncIterator[tuple[MemoryObjectReceiveStream[Inbound], MemoryObjectSendStream[SessionMessage]]]:
-    """The streams that ``Server.run`` takes, over this process's stdin and stdout."""
+async def wire(
+    shortcut: Shortcut | None = None,
+) -> AsyncIterator[tuple[MemoryObjectReceiveStream[Inbound], MemoryObjectSendStream[SessionMessage]]]:
+    """The streams that ``Server.run`` takes, over this process's stdin and stdout. Plain calls take the short way."""
     to_server, reader = anyio.create_memory_object_stream[Inbound](BETWEEN)
     writer, from_server = anyio.create_memory_object_stream[SessionMessage](0)
     with _begun_wire() as begun:
         lines: Lines
-        output: Output
-        if are_pipes(begun):
-            lines, output = PipeLines(begun, AHEAD, LONGEST_LINE), PipeOutput(begun.sink, UNSENT)
-        else:
-            lines, output = ThreadLines(begun, AHEAD, LONGEST_LINE), ThreadOutput(begun.sink, UNSENT)
+        output: Output = PipeOutput(begun.sink, UNSENT) if are_pipes(begun) else ThreadOutput(begun.sink, UNSENT)
         open_calls = _OpenCalls(begun.answered)
+        calls = StdioCalls(shortcut, output.put, open_calls.is_open)
+
+        def read(line: bytes) -> Inbound | None:
+            """The message for the server; None for a call that takes the short way."""
+            try:
+                message = t.jsonrpc_message_adapter.validate_json(line, by_name=False)
+            except ValueError as problem:  # the server's loop knows what to do with a message that is none
+                return problem
+            if calls.take(message):
+                return None
+            open_calls.started(message)
+            return SessionMessage(message)
+
+        if are_pipes(begun):
+            lines = PipeLines(begun, AHEAD, LONGEST_LINE, read)
+        else:
+            lines = ThreadLines(begun, AHEAD, LONGEST_LINE, read)
         async with to_server, reader, writer, from_server, anyio.create_task_group() as tasks:
-            tasks.start_soon(_pump_in, lines, to_server, open_calls)
-            tasks.start_soon(_pump_out, from_server, output, open_calls)
+            tasks.start_soon(_pump_in, lines, to_server, open_calls, calls)
+            tasks.start_soon(_pump_out, from_server, output, open_calls, calls)
             try:
                 yield reader, writer
             finally:
+                await calls.close(answering=False)
                 tasks.cancel_scope.cancel()
                 output.finish()
 
 
-async def _pump_in(lines: Lines, to_server: MemoryObjectSendStream[Inbound], open_calls: _OpenCalls) -> None:
+async def _pump_in(
+    lines: Lines, to_server: MemoryObjectSendStream[Inbound], open_calls: _OpenCalls, calls: StdioCalls
+) -> None:
     async with to_server:
-        async for line in lines:
-            message: Inbound
-            try:
-                message = SessionMessage(t.jsonrpc_message_adapter.validate_json(line, by_name=False))
-                open_calls.started(message)
-            except ValueError as problem:  # the server's loop knows what to do with a message that is none
-                message = problem
+        async for message in lines:
             await to_server.send(message)
         with anyio.move_on_after(LAST_ANSWERS):
+            await calls.all_done()
             await open_calls.all_answered()
+        await calls.close(answering=True)
 
 
 async def _pump_out(
-    from_server: MemoryObjectReceiveStream[SessionMessage], output: Output, open_calls: _OpenCalls
+    from_server: MemoryObjectReceiveStream[SessionMessage], output: Output, open_calls: _OpenCalls, calls: StdioCalls
 ) -> None:
     async for message in from_server:
+        calls.answered(message.message)
         if not open_calls.client_knows(message):
             await output.put(message.message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n")
         open_calls.answered(message)
@@ -114,14 +131,19 @@ class _OpenCalls:
         self._none_left = anyio.Event()
         self._closing = False
 
-    def started(self, message: SessionMessage) -> None:
-        request = message.message
-        if isinstance(request, t.JSONRPCRequest) and request.method != "subscriptions/listen":
-            self._ids[request.id] += 1
+    def started(self, message: t.JSONRPCMessage) -> None:
+        if isinstance(message, t.JSONRPCRequest) and message.method != "subscriptions/listen":
+            self._ids[message.id] += 1
+
+    def is_open(self, identity: t.RequestId) -> bool:
+        return identity in self._ids
 
     def answered(self, message: SessionMessage) -> None:
         if (identity := _answered_id(message)) is not None:
-            self._ids -= Counter([identity])
+            if self._ids[identity] > 1:
+                self._ids[identity] -= 1
+            else:
+                del self._ids[identity]
             if self._closing and not self._ids:
                 self._none_left.set()
 

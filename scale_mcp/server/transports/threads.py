@@ -10,9 +10,9 @@ import math
 import os
 import select
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import anyio
 
@@ -21,29 +21,34 @@ from scale_mcp.server.logs import get_logger
 
 log = get_logger(__name__)
 
+Item = TypeVar("Item")
 CHUNK = 256 * 1024
 
 
-class ThreadLines:
-    """Async iterator over the lines of a descriptor, read by a thread of its own."""
+class ThreadLines(Generic[Item]):
+    """Async iterator over what ``read`` makes of the lines of a descriptor; of one that is dealt with it makes None.
 
-    def __init__(self, begun: Handover, ahead: int, longest: int) -> None:
+    The lines come from a thread of its own, ``read`` runs in the event loop.
+    """
+
+    def __init__(self, begun: Handover, ahead: int, longest: int, read: Callable[[bytes], Item | None]) -> None:
         self._source = begun.source
         self._longest = longest
+        self._read = read
         self._unserved = begun.unserved
         self._loop = asyncio.get_running_loop()
         self._put, self._get = anyio.create_memory_object_stream[bytes](math.inf)
         self._room = threading.Semaphore(ahead)
-        threading.Thread(target=self._read, name="stdin", daemon=True).start()
+        threading.Thread(target=self._read_lines, name="stdin", daemon=True).start()
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    async def __aiter__(self) -> AsyncIterator[Item]:
         with self._get:
             async for line in self._get:
                 self._room.release()
-                if line.strip():
-                    yield line
+                if line.strip() and (item := self._read(line)) is not None:
+                    yield item
 
-    def _read(self) -> None:
+    def _read_lines(self) -> None:
         rest = bytearray()
         try:
             while chunk := self._chunk():
