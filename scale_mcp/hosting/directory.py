@@ -66,6 +66,11 @@ class Directory:
             return None
         return Caller(persona_from(row), user, row["number"], client=client)
 
+    async def revision(self) -> int:
+        """The number of changes so far: callers found at another number may not be what they were."""
+        async with self._database.reading() as connection:
+            return int(await connection.scalar(sa.select(revision.c.number)) or 0)
+
     async def _one(self, query: sa.Select[Any]) -> Any:
         async with self._database.reading() as connection:
             return (await connection.execute(query)).mappings().one_or_none()
