@@ -41,32 +41,79 @@ async def test_no_more_than_the_maximum_are_in_flight_and_the_rest_come_in_order
     assert limiter.in_flight == 0
 
 
-async def test_a_429_halves_the_limit_once_per_round_and_successes_raise_it_again():
+def answer(limiter: Limiter, *statuses: int) -> None:
+    """Answers to requests that were sent just now."""
+    for status in statuses:
+        limiter.answered(status, limiter._round)
+
+
+async def test_a_429_here_and_there_changes_nothing():
+    limiter = Limiter(40, 0, never)
+    for _ in range(50):
+        answer(limiter, *[200] * 38, 429, 429)  # a twentieth
+    assert limiter.allowed == 40
+
+
+async def test_two_429s_among_twenty_answers_halve_the_number_once_per_round():
     limiter = Limiter(16, 0, never)
-    async with limiter.slot() as first, limiter.slot() as second:
+    async with limiter.slot() as first, limiter.slot() as second, limiter.slot() as third, limiter.slot() as fourth:
         limiter.answered(429, first)
-        limiter.answered(429, second)  # sent before the limit was lowered: not a second lesson
+        assert limiter.allowed == 16
+        limiter.answered(200, third)
+        limiter.answered(429, second)
+        assert limiter.allowed == 8
+        limiter.answered(429, fourth)
+        limiter.answered(429, fourth)  # sent before the number was halved: no second lesson
+        limiter.answered(200, fourth)
         assert limiter.allowed == 8
     for expected in (4, 2, 1, 1):
-        async with limiter.slot() as sent:
-            limiter.answered(429, sent)
+        answer(limiter, 429, 429)
         assert limiter.allowed == expected
 
-    for _ in range(200):
-        async with limiter.slot() as sent:
-            limiter.answered(200, sent)
+
+async def test_of_many_in_flight_more_than_a_twentieth_halves_at_once():
+    limiter = Limiter(200, 0, never)
+    answer(limiter, *[429] * 10)
+    assert limiter.allowed == 200
+    answer(limiter, 429)
+    assert limiter.allowed == 100
+
+
+async def test_after_a_halving_one_success_each_leads_to_three_quarters_and_then_a_few_per_span():
+    limiter = Limiter(200, 0, never)
+    answer(limiter, *[200] * 200)  # what is known to go well
+    answer(limiter, *[429] * 11)
+    assert limiter.allowed == 100
+    answer(limiter, *[200] * 50)
+    assert limiter.allowed == 150
+    answer(limiter, *[200] * 155)
+    assert limiter.allowed == 151
+    answer(limiter, *[200] * 200 * 20)
+    assert limiter.allowed == 200
+
+
+async def test_after_two_halvings_in_a_row_the_way_back_is_slow():
+    limiter = Limiter(200, 0, never)
+    answer(limiter, *[429] * 11, *[429] * 6)
+    assert limiter.allowed == 50
+    answer(limiter, *[200] * 55)
+    assert limiter.allowed == 51
+
+
+async def test_from_one_at_a_time_the_number_comes_back_too():
+    limiter = Limiter(16, 0, never)
+    answer(limiter, *[429] * 12)
+    assert limiter.allowed == 1
+    answer(limiter, *[200] * 260)
     assert limiter.allowed == 16
 
 
 async def test_an_error_of_the_server_teaches_nothing():
     limiter = Limiter(4, 0, never)
-    async with limiter.slot() as sent:
-        limiter.answered(429, sent)
+    answer(limiter, 429, 429)
     before = limiter.allowed
-    for _ in range(20):
-        async with limiter.slot() as sent:
-            limiter.answered(500, sent)
-    assert limiter.allowed == before
+    answer(limiter, *[500] * 20)
+    assert limiter.allowed == before == 2
 
 
 async def test_a_lowered_limit_lets_running_requests_finish_and_starts_no_new_one_before():
@@ -87,7 +134,7 @@ async def test_a_lowered_limit_lets_running_requests_finish_and_starts_no_new_on
             for gate in gates:
                 group.start_soon(hold, gate)
             await settle()
-            limiter.answered(429, 0)  # 4 → 2
+            answer(limiter, 429, 429)  # 4 → 2
             group.start_soon(late)
             await settle()
             for gate in gates[:2]:
