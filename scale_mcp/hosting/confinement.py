@@ -75,7 +75,8 @@ class Confinement:
         sealed = _value(request, reach.cursor)
         if not sealed:
             return request
-        opened = self._seal.open(sealed, argument=reach.cursor, tool=card.name, scope=_scope(reach, request))
+        tool, scope = _list_of(card, reach, request)
+        opened = self._seal.open(sealed, argument=reach.cursor, tool=tool, scope=scope)
         return request.model_copy(update={reach.cursor: opened})
 
     def confine(self, card: Card, request: RequestModel, output: ToolOutput) -> ToolOutput:
@@ -90,9 +91,7 @@ class Confinement:
             changes |= self._rows(reach, request, output)
             if owners := getattr(output, "project_names", None):
                 changes["project_names"] = [name for name in owners if visible(name, self.visible_projects)]
-        following = getattr(output, reach.cursor, None) if reach.cursor else None
-        if following:
-            changes |= self._sealed(card, reach, request, output, following)
+        changes |= self._sealed(card, reach, request, output)
         return output.model_copy(update=changes) if changes else output
 
     def uniform(self, card: Card, request: RequestModel, error: ScaleError) -> Exception:
@@ -196,11 +195,15 @@ class Confinement:
         # Long pages leave columns out. What was asked for was one project, so it is that one's.
         return project is None or visible(project, self.visible_projects)
 
-    def _sealed(
-        self, card: Card, reach: Reach, request: RequestModel, output: ToolOutput, following: str
-    ) -> dict[str, Any]:
-        sealed = self._seal.seal(following, tool=card.name, scope=_scope(reach, request))
-        changes = {reach.cursor: sealed}
+    def _sealed(self, card: Card, reach: Reach, request: RequestModel, output: ToolOutput) -> dict[str, Any]:
+        """The cursor as this persona may use it again, where it stands and in the words around it."""
+        field = reach.following or reach.cursor
+        following = getattr(output, field, None) if field else None
+        if not following:
+            return {}
+        tool, scope = _list_of(card, reach, request)
+        sealed = self._seal.seal(following, tool=tool, scope=scope)
+        changes = {field: sealed}
         if note := getattr(output, "note", None):
             changes["note"] = note.replace(f"{reach.cursor} {following}", f"{reach.cursor} {sealed}")
         return changes
@@ -218,6 +221,8 @@ def _value(request: RequestModel, argument: str) -> Any:
     return value if value is not None else (getattr(request, "extra_params", None) or {}).get(argument)
 
 
-def _scope(reach: Reach, request: RequestModel) -> tuple[str, ...]:
-    """What a list is of, for its cursor to be bound to."""
-    return tuple(str(_value(request, argument) or "") for argument in (reach.project, reach.batch))
+def _list_of(card: Card, reach: Reach, request: RequestModel) -> tuple[str, tuple[str, ...]]:
+    """What list a cursor belongs to: the tool's, and of which project and batch."""
+    if reach.shares:
+        return reach.shares, ()
+    return card.name, tuple(str(_value(request, argument) or "") for argument in (reach.project, reach.batch))

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from scale_mcp.hosting.clock import Clock, moment, stamp, utc_now
 from scale_mcp.hosting.persona_store import persona_columns, persona_from
-from scale_mcp.hosting.persona_tables import personas, tokens
-from scale_mcp.hosting.personas import NAME, Caller
+from scale_mcp.hosting.persona_tables import claims, personas, tokens
+from scale_mcp.hosting.personas import Caller
 from scale_mcp.hosting.store.tables import revision
 from scale_mcp.hosting.tokens import FORM, digest
 
@@ -55,11 +55,17 @@ class Directory:
         )
 
     async def caller_for(self, persona_name: str, user: str, client: str = "") -> Caller | None:
-        """The caller whom an authorization server vouches for; None when no enabled persona has that name."""
+        """The caller whom an authorization server vouches for; None when that is no enabled persona.
+
+        ``persona_name`` is what the login's claim says: a value that the operator gave to a persona, or its name.
+        """
+        claimed = persona_name if persona_name.isprintable() else ""  # a store need not take what nobody writes
+        by_claim = sa.select(claims.c.persona_id).where(claims.c.value == claimed).scalar_subquery()
+        by_name = sa.select(personas.c.id).where(personas.c.name == claimed).scalar_subquery()
         found = (
             sa.select(revision.c.number, *persona_columns())
             .select_from(revision)
-            .outerjoin(personas, personas.c.name == (persona_name if NAME.fullmatch(persona_name) else ""))
+            .outerjoin(personas, personas.c.id == sa.func.coalesce(by_claim, by_name))
         )
         row = await self._one(found)
         if row is None or row["persona_id"] is None or row["persona_disabled"]:

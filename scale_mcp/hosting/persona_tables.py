@@ -46,11 +46,19 @@ spending = sa.Table(
     sa.Column("minute_calls", sa.BigInteger, nullable=False),
 )
 
-# What belongs to no single persona: who is which persona by the claims of a login, and what tasks cost.
-policies = sa.Table(
-    "policies",
+# Which persona a login is, by a value of the claim that the operator chose. Without a line here the value itself is
+# taken for the persona's name.
+claims = sa.Table(
+    "claims",
     metadata,
-    sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("content", sa.JSON, nullable=False),
-    sa.Column("changed_at", sa.Text, nullable=False),
+    sa.Column("value", sa.Text, primary_key=True),
+    sa.Column("persona_id", sa.Text, sa.ForeignKey("personas.id", ondelete="CASCADE"), nullable=False),
+)
+
+# What tasks are expected to cost, by their type; ``*`` stands for all types without a line of their own.
+rates = sa.Table(
+    "rates",
+    metadata,
+    sa.Column("task_type", sa.Text, primary_key=True),
+    sa.Column("rate", sa.BigInteger, nullable=False),  # millionths of the operator's currency
 )

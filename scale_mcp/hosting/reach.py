@@ -26,7 +26,9 @@ class Reach:
     rows_by        a field of each listed row that says its project
     rows_of        an argument that a field of the same name in each listed row must equal
     file           names a result file of the task, for the words of a refusal
-    cursor         the argument and field of the result that hold the place in a list
+    cursor         the argument that holds the place in a list
+    following      the field of the result that holds the place to go on from; named as ``cursor`` when empty
+    shares         whose cursors it takes besides its own; then they are bound to no project, batch or tool
     whole_account  it is about the account as a whole: its people, their work, their order
     """
 
@@ -41,6 +43,8 @@ class Reach:
     rows_of: str = ""
     file: str = ""
     cursor: str = ""
+    following: str = ""
+    shares: str = ""
     whole_account: bool = False
 
 
@@ -50,6 +54,8 @@ _BATCH = Reach(batch="batch_name")
 _FILE = Reach(project="project_name", choose=True)
 # Any create may name a lidar task to build upon, if only among its further parameters.
 _CREATE = Reach(project="project", batch="batch", task="lidar_task", choose=True)
+# Events come from the caller's own feed, which leaves out what other projects are about.
+_EVENTS = Reach(rows_by="project", cursor="after", following="next_after", shares="events")
 
 REACH: Mapping[str, Reach] = {
     "create_project": Reach(project="name"),
@@ -98,4 +104,6 @@ REACH: Mapping[str, Reach] = {
     "reset_studio_batch_priorities": _ACCOUNT,
     "get_fixless_audits": Reach(task="task_id", demands="task_id", rows_of="task_id"),
     "get_training_attempts": Reach(whole_account=True, cursor="next_token"),
+    "list_events": _EVENTS,
+    "wait_for_events": _EVENTS,
 }

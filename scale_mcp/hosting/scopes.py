@@ -48,11 +48,12 @@ def problems_with_scopes(scopes: Iterable[str]) -> Iterator[str]:
 
 def problems_with_tools(names: Iterable[str]) -> Iterator[str]:
     """A sentence for each name that no tool has."""
-    from scale_mcp.tools.registry import cards
+    from scale_mcp.tools.registry import hosted_cards
 
+    known = hosted_cards()
     for name in names:
-        if name not in cards():
-            yield f"There is no tool called {name[:80]!r}.{_meant(name, cards())}"
+        if name not in known:
+            yield f"There is no tool called {name[:80]!r}.{_meant(name, known)}"
 
 
 def problems_with_denials(entries: Iterable[str]) -> Iterator[str]:

@@ -50,9 +50,15 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["persona_id"], ["personas.id"], name="fk_spending_persona_id", ondelete="CASCADE"),
     )
     op.create_table(
-        "policies",
-        sa.Column("name", sa.Text, nullable=False),
-        sa.Column("content", sa.JSON, nullable=False),
-        sa.Column("changed_at", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("name", name="pk_policies"),
+        "claims",
+        sa.Column("value", sa.Text, nullable=False),
+        sa.Column("persona_id", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("value", name="pk_claims"),
+        sa.ForeignKeyConstraint(["persona_id"], ["personas.id"], name="fk_claims_persona_id", ondelete="CASCADE"),
+    )
+    op.create_table(
+        "rates",
+        sa.Column("task_type", sa.Text, nullable=False),
+        sa.Column("rate", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("task_type", name="pk_rates"),
     )
