@@ -24,6 +24,8 @@ COMMANDS: dict[str, Entry] = {
     "sandbox": Entry("Run Scale's API in a box, over HTTP.", "Try it"),
     "serve": Entry("Run the MCP server: what a host starts.", "Use it"),
     "install": Entry("Write the entry for Claude Desktop, Claude Code, Cursor or VS Code.", "Use it"),
+    "connection": Entry("Scale accounts and their keys.", "Serve many"),
+    "vault": Entry("Master keys: make, rotate, look.", "Serve many"),
     "tools": Entry("List the tools and what they need.", "Look inside"),
     "call": Entry("Call one tool from a shell.", "Look inside"),
     "doctor": Entry("Check key, network and settings, and explain what is wrong.", "Look inside"),

@@ -131,7 +131,7 @@ class Connections:
             async with self._database.writing() as connection:
                 await connection.execute(sa.insert(connections).values(row))
                 record = await self._store_key(connection, row["id"], key, finding)
-                about = {"kind": found_kind, "base_url": base_url, "key": _shown(record), "checked": check}
+                about = {"kind": found_kind, "base_url": base_url, **_shown(record), "checked": check}
                 await self._changed(connection, "connection.added", actor, (row["id"], name), about)
         except IntegrityError:
             raise ConnectionProblem(
@@ -161,7 +161,7 @@ class Connections:
         async with self._database.writing() as transaction:
             await _lock(transaction, record)
             added = await self._store_key(transaction, record.id, key, finding)
-            about = {"key": _shown(added), "checked": check}
+            about = {**_shown(added), "checked": check}
             await self._changed(transaction, "connection.key_added", actor, (record.id, record.name), about)
         return added
 
@@ -182,8 +182,7 @@ class Connections:
                     f"in its place; `scale-mcp connection remove {record.name}` ends the connection."
                 )
             await self._wipe(transaction, scale_keys.c.id == found.id)
-            about = {"key": _shown(found)}
-            await self._changed(transaction, "connection.key_retired", actor, (record.id, record.name), about)
+            await self._changed(transaction, "connection.key_retired", actor, (record.id, record.name), _shown(found))
             row = (await transaction.execute(sa.select(scale_keys).where(scale_keys.c.id == found.id))).one()
         return key_record(row)
 
@@ -200,7 +199,7 @@ class Connections:
                 .where(connections.c.id == record.id)
                 .values(removed_at=stamp(self._clock()), callback_secret=None)
             )
-            about = {"keys": [_shown(key) for key in record.active_keys]}
+            about = {"fingerprints": [key.fingerprint for key in record.active_keys]}
             await self._changed(transaction, "connection.removed", actor, (record.id, record.name), about)
         return record
 
@@ -306,9 +305,9 @@ class Connections:
         self, connection: AsyncConnection, event: str, actor: str, which: tuple[str, str], about: dict[str, Any]
     ) -> None:
         """Write a change into the audit trail, and make all replicas look again. ``which``: id and name."""
-        content = {"actor": actor, "connection": {"id": which[0], "name": which[1]}, **about}
-        await self._recorder.append(event, content, connection=connection)
         await self._database.changed(connection)
+        content = {"actor": actor, "connection": which[1], "connection_id": which[0], **about}
+        await self._recorder.append(event, content, connection=connection)
 
 
 def hidden(secret: SecretStr | str) -> SecretStr:
@@ -331,7 +330,7 @@ def _kind(wanted: Kind | None, mode: Mode, base_url: str) -> Kind:
 
 
 def _shown(key: KeyRecord) -> dict[str, str]:
-    return {"id": key.id, "fingerprint": key.fingerprint}
+    return {"key_id": key.id, "fingerprint": key.fingerprint}
 
 
 async def _get(transaction: AsyncConnection, connection: str) -> ConnectionRecord:

@@ -90,9 +90,7 @@ class Vault:
         if missing or sealed_root is None:
             async with database.writing() as connection:
                 await database.changed(connection)  # of several replicas that start together, one goes first
-                for key in await _not_met(connection, master_keys):
-                    values = {"id": key.id, "proof": key.proof, "first_met_at": stamp(clock())}
-                    await connection.execute(sa.insert(master_keys_met).values(values))
+                await _meet(connection, master_keys, clock)
                 sealed_root = await _root(connection) or await _new_root(connection, master_keys.current, clock)
         async with database.reading() as connection:
             await _check_in_use(connection, master_keys)
@@ -120,6 +118,8 @@ class Vault:
         self._master_keys.reread()
         current = self._master_keys.current
         async with self._database.writing() as connection:
+            await self._database.changed(connection)
+            await _meet(connection, self._master_keys, self._clock)
             rewrapped = 0
             async for column, where, text in _all_sealed(connection):
                 old = _envelope(text, column.table.name)
@@ -131,11 +131,9 @@ class Vault:
                     sa.update(column.table).where(where, column == text).values({column: str(new)})
                 )
                 rewrapped += changed.rowcount
-            if rewrapped:
-                await self._database.changed(connection)
             await recorder.append(
                 "vault.rotated",
-                {"actor": actor, "master_key": current.id, "secrets": rewrapped},
+                {"actor": actor, "master_key_id": current.id, "rewrapped": rewrapped},
                 connection=connection,
             )
         return rewrapped
@@ -169,6 +167,12 @@ async def _not_met(connection: AsyncConnection, master_keys: MasterKeys) -> list
                 "was sealed with. Put the right one back; a new one needs a new name."
             )
     return [key for key in master_keys if key.id not in met]
+
+
+async def _meet(connection: AsyncConnection, master_keys: MasterKeys, clock: Clock) -> None:
+    for key in await _not_met(connection, master_keys):
+        values = {"id": key.id, "proof": key.proof, "first_met_at": stamp(clock())}
+        await connection.execute(sa.insert(master_keys_met).values(values))
 
 
 async def _root(connection: AsyncConnection) -> str | None:
