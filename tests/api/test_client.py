@@ -497,8 +497,8 @@ async def test_closing_an_api_that_was_never_used_is_fine():
     await api.aclose()
 
 
-async def test_a_429_lowers_the_number_of_requests_in_flight():
-    api, _ = scale([no(429), ok(TASK)], max_in_flight=8)
+async def test_429s_lower_the_number_of_requests_in_flight():
+    api, _ = scale([no(429), no(429), ok(TASK)], max_in_flight=8)
     await api.tasks.get(TASK_ID)
 
     assert 4 <= api._client.limiter.allowed < 8
