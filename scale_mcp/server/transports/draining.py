@@ -11,6 +11,9 @@ from mcp.server import ServerRequestContext
 from mcp.server.context import CallNext, HandlerResult
 
 NEVER_ENDING = frozenset({"subscriptions/listen"})
+STOPPING = t.ErrorData(
+    code=t.INTERNAL_ERROR, message="The server is stopping; what this call did is not known."
+)  # what a call that was given up is answered
 
 
 class InFlight:
@@ -29,9 +32,20 @@ class InFlight:
                 return await call_next(ctx)
             finally:
                 running.discard(scope)
-                if not self._scopes:
-                    self._idle.set()
-        raise MCPError(code=t.INTERNAL_ERROR, message="The server is stopping; what this call did is not known.")
+                self._wake_when_idle()
+        raise MCPError.from_error_data(STOPPING)
+
+    def add(self, scope: anyio.CancelScope) -> None:
+        """A call that does not come through the server's middleware. Whoever adds it answers when it is given up."""
+        self._scopes.add(scope)
+
+    def discard(self, scope: anyio.CancelScope) -> None:
+        self._scopes.discard(scope)
+        self._wake_when_idle()
+
+    def _wake_when_idle(self) -> None:
+        if not self._scopes:
+            self._idle.set()
 
     async def finish(self, grace: float) -> None:
         """Wait until nothing runs, at most ``grace`` seconds; then give up what still does."""

@@ -27,9 +27,12 @@ from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from scale_mcp.server.logs import get_logger
+from scale_mcp.server.shortcut import shortcut_of
 from scale_mcp.server.transports.doorman import Doorman
 from scale_mcp.server.transports.draining import InFlight
+from scale_mcp.server.transports.http_calls import HttpCalls
 from scale_mcp.server.transports.listening import listen
+from scale_mcp.server.transports.sessions import KnownSessions
 from scale_mcp.settings import Settings, SettingsError
 
 log = get_logger(__name__)
@@ -38,8 +41,17 @@ MAX_BODY = DEFAULT_MAX_REQUEST_BODY_SIZE  # 4 MiB
 LAST_ANSWERS = 2.0  # seconds for calls still running when the process is told to end
 
 
-def web_app(server: Server[Any], settings: Settings, event_store: EventStore | None = None) -> Starlette:
-    """One application with every route. Its lifespan runs the session manager, so keep it the outermost one."""
+def web_app(
+    server: Server[Any],
+    settings: Settings,
+    event_store: EventStore | None = None,
+    in_flight: InFlight | None = None,
+) -> Starlette:
+    """One application with every route. Its lifespan runs the session manager, so keep it the outermost one.
+
+    ``in_flight`` knows the calls that take the short way; the others it knows as the server's middleware. With an
+    ``event_store`` there is no short way, as its answers could not be fetched again.
+    """
     # The doorman has looked at Host and Origin of every request before; the SDK's own check would only repeat it.
     checked = TransportSecuritySettings(enable_dns_rebinding_protection=False)
     sse = SseServerTransport("/messages/", security_settings=checked, max_request_body_size=MAX_BODY)
@@ -55,6 +67,14 @@ def web_app(server: Server[Any], settings: Settings, event_store: EventStore | N
         Route("/healthz", endpoint=_health(server), methods=["GET"]),
     ]
     app.user_middleware.append(Middleware(Doorman, hosts=settings.allowed_hosts, origins=settings.allowed_origins))
+    shortcut = shortcut_of(server)
+    if shortcut is not None and event_store is None:
+        sessions = KnownSessions()
+        server.middleware.insert(0, sessions)
+        around = Middleware(
+            HttpCalls, shortcut=shortcut, sessions=sessions, in_flight=in_flight or InFlight(), longest=MAX_BODY
+        )
+        app.user_middleware.append(around)  # the innermost: whoever verifies callers stands before it
     return app
 
 
@@ -62,8 +82,10 @@ async def serve_http(server: Server[Any], settings: Settings, event_store: Event
     """Listen until SIGTERM or SIGINT. Raises ``SettingsError`` when the address cannot be taken."""
     listener = _listen(settings)
     host, port = listener.getsockname()[:2]
+    in_flight = InFlight()
+    server.middleware.insert(0, in_flight)
     config = uvicorn.Config(
-        web_app(server, settings, event_store),
+        web_app(server, settings, event_store, in_flight),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -72,8 +94,6 @@ async def serve_http(server: Server[Any], settings: Settings, event_store: Event
         lifespan="on",
     )
     runner = _Uvicorn(config)
-    in_flight = InFlight()
-    server.middleware.insert(0, in_flight)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_stop_on_signal, runner, in_flight)
         shown = f"[{host}]" if ":" in host else host
