@@ -36,6 +36,11 @@ class EventBus:
         self._listeners[key] = listener
         return lambda: _forget(self._listeners, key)
 
+    @property
+    def listening(self) -> int:
+        """How many listen."""
+        return len(self._listeners)
+
     def nudge(self) -> None:
         """There is something new: look at once."""
         self._bell.ring()

@@ -96,8 +96,9 @@ class Poller:
 
     async def poll_due(self) -> int:
         """Poll each connection whose time has come and that no other replica polls; returns how many."""
+        started = 0
         async with anyio.create_task_group() as tasks:
-            started = await self._start_due(tasks)
+            started += await self._start_due(tasks)
         return started
 
     async def _start_due(self, tasks: TaskGroup) -> int:

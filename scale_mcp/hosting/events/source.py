@@ -15,7 +15,7 @@ from scale_mcp.tools.card import ToolFailure
 from scale_mcp.tools.feed import Event, EventFilter, EventPage, Tick, cursor_at
 
 BETWEEN_TICKS = 5.0  # seconds
-PLACED = re.compile(r"\d{1,18}")
+PLACED = re.compile(r"[0-9]{1,18}")
 
 
 class EventSource:
