@@ -7,9 +7,9 @@ resolves to 127.0.0.1 it even counts as the same origin (DNS rebinding). The bro
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
-from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -34,32 +34,38 @@ class Doorman:
         self.app = app
         self.hosts = {host.lower() for host in hosts}
         self.origins = {origin.lower().rstrip("/") for origin in origins}
+        self._known_host = lru_cache(maxsize=64)(self._is_known_host)  # a client sends the same one with every request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             # Blanks around a value are no part of it, but not every HTTP parser takes them off.
-            scope = {**scope, "headers": [(name, value.strip(b" \t")) for name, value in scope["headers"]]}
-            if refusal := self._refusal(Headers(scope=scope)):
+            headers = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
+            scope = {**scope, "headers": headers}
+            if refusal := self._refusal(headers):
                 await refusal(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
-    def _refusal(self, headers: Headers) -> PlainTextResponse | None:
-        hosts, origins = headers.getlist("host"), headers.getlist("origin")
+    def _refusal(self, headers: Iterable[tuple[bytes, bytes]]) -> PlainTextResponse | None:
+        looked_at: dict[bytes, list[str]] = {b"host": [], b"origin": [], b"authorization": []}
+        for name, value in headers:
+            if name in looked_at:
+                looked_at[name].append(value.decode("latin-1"))
+        hosts, origins = looked_at[b"host"], looked_at[b"origin"]
         if len(hosts) != 1 or not self._known_host(hosts[0]):
             log.warning("foreign_host_refused", host=one_line(", ".join(hosts), 120))
             return PlainTextResponse("This server is not addressed by that Host.", status_code=421)
         if not all(self._known_origin(origin) for origin in origins):
             log.warning("foreign_origin_refused", origin=one_line(", ".join(origins), 120))
             return PlainTextResponse("Requests from that Origin are not accepted.", status_code=403)
-        if any(SCALE_KEY.match(value.strip()) for value in headers.getlist("authorization")):
+        if any(SCALE_KEY.match(value.strip()) for value in looked_at[b"authorization"]):
             log.warning("scale_key_in_request_refused")
             return PlainTextResponse(
                 "Do not send Scale API keys here. The key belongs into the server's own SCALE_API_KEY.", status_code=401
             )
         return None
 
-    def _known_host(self, value: str) -> bool:
+    def _is_known_host(self, value: str) -> bool:
         found = HOST.fullmatch(value)
         if found is None:
             return False
