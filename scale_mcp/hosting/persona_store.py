@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from scale_mcp.hosting.clock import Clock, stamp, utc_now
+from scale_mcp.hosting.errors import OperatorError
 from scale_mcp.hosting.ids import new_id
 from scale_mcp.hosting.persona_checks import problems_with
-from scale_mcp.hosting.persona_tables import personas
+from scale_mcp.hosting.persona_tables import personas, spending
 from scale_mcp.hosting.personas import Persona, policy_of, with_policy
+from scale_mcp.hosting.rates import read_rates
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -23,8 +25,8 @@ if TYPE_CHECKING:
 OWN_COLUMNS = ("id", "name", "purpose", "disabled", "declared", "created_at")
 
 
-class PersonaError(Exception):
-    """A persona, token or declaration that cannot be used. The text tells the operator what is wrong, and the cure."""
+class PersonaError(OperatorError):
+    """A persona, token or declaration that cannot be used."""
 
 
 class Personas:
@@ -87,6 +89,7 @@ class Personas:
         return after
 
     async def remove_in(self, connection: AsyncConnection, persona: Persona, *, actor: str) -> None:
+        await connection.execute(sa.delete(spending).where(spending.c.persona_id == persona.id))
         await connection.execute(sa.delete(personas).where(personas.c.id == persona.id))
         await self._changed(connection, "persona.removed", actor, persona, {"persona": shown(persona)})
 
@@ -95,6 +98,11 @@ class Personas:
         taken = sa.select(personas.c.id).where(personas.c.name == persona.name, personas.c.id != persona.id)
         if (await connection.execute(taken)).first() is not None:
             problems.append(f"There is a persona called {persona.name!r} already; edit it, or choose another name.")
+        if persona.budget.cost_per_day is not None and not (await read_rates(connection)).rates:
+            problems.append(
+                f"{persona.name} has a limit of cost, but there is no rate card to estimate by. Declare "
+                "one under [rates] in a file, and `scale-mcp apply` it."
+            )
         if problems:
             raise PersonaError("\n".join(problems))
 

@@ -33,11 +33,12 @@ tokens = sa.Table(
 )
 
 # What a persona has used on one day. The calls of the current minute are counted in the same row, so that taking from
-# every limit is one statement.
+# every limit is one statement. No foreign key: counts of several personas are written together, and one of them that is
+# being removed must not fail the others.
 spending = sa.Table(
     "spending",
     metadata,
-    sa.Column("persona_id", sa.Text, sa.ForeignKey("personas.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("persona_id", sa.Text, primary_key=True),
     sa.Column("day", sa.Text, primary_key=True),  # 2026-11-22, in UTC
     sa.Column("calls", sa.BigInteger, nullable=False),
     sa.Column("tasks", sa.BigInteger, nullable=False),

@@ -47,7 +47,6 @@ def upgrade() -> None:
         sa.Column("minute", sa.BigInteger, nullable=False),
         sa.Column("minute_calls", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("persona_id", "day", name="pk_spending"),
-        sa.ForeignKeyConstraint(["persona_id"], ["personas.id"], name="fk_spending_persona_id", ondelete="CASCADE"),
     )
     op.create_table(
         "claims",
