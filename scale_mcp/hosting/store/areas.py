@@ -6,4 +6,5 @@ import scale_mcp.hosting.approvals
 import scale_mcp.hosting.audit.chain
 import scale_mcp.hosting.connection_records
 import scale_mcp.hosting.events.tables
-import scale_mcp.hosting.persona_tables  # noqa: F401
+import scale_mcp.hosting.persona_tables
+import scale_mcp.hosting.spent_answers  # noqa: F401
