@@ -51,12 +51,15 @@ class CallDesk(ABC):
         self._limit = limit
 
     @abstractmethod
-    async def admit(self, call: Asked) -> Place:
-        """Whether the caller may make this call, and where it would act. Raises ``ToolFailure`` for a refusal."""
+    async def admit(self, call: Asked) -> tuple[Asked, Place]:
+        """The call as this caller may make it, and where it would act. Raises ``ToolFailure`` for a refusal."""
 
     @abstractmethod
     async def perform(self, call: Asked, progress: Progress) -> Performed:
         """Run the card. Raises what the tools and the api layer raise."""
+
+    async def not_offered(self, ctx: Context | None, params: t.CallToolRequestParams, name: str) -> None:
+        """Hear of a call of a tool that is not there, or not for this caller; it is answered elsewhere."""
 
     def may_ask_about(self, card: Card) -> bool:
         """Whether a person may have to agree to a call of this card, by what is known before there is a call."""
@@ -106,7 +109,7 @@ class CallDesk(ABC):
         except ToolFailure as problem:
             return "invalid_arguments", failure(str(problem), "invalid_arguments", retryable=False)
         try:
-            place = await self.admit(call)
+            call, place = await self.admit(call)
             question = await self.consent.obtain(ctx, params, call, place)
             if question is not None:
                 return "asked", question
@@ -139,8 +142,8 @@ class OwnersDesk(CallDesk):
         self._api = connection.api
         self._place = Place(connection.real, connection.api.base_url)
 
-    async def admit(self, call: Asked) -> Place:
-        return self._place
+    async def admit(self, call: Asked) -> tuple[Asked, Place]:
+        return call, self._place
 
     def may_ask_about(self, card: Card) -> bool:
         return self.consent.asks_about(card, card.risk, self._place)

@@ -131,6 +131,7 @@ class Discovery:
         given = params.arguments or {}
         card = self._selection.get(given["name"])
         if card is None:
+            await self._desk.not_offered(ctx, params, given["name"])
             return _not_offered(given["name"])
         return await self._desk.run(ctx, params, card, given["arguments"])
 

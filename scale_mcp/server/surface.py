@@ -55,6 +55,7 @@ class ToolSurface:
     async def on_call(self, ctx: Context, params: t.CallToolRequestParams) -> CallAnswer:
         card, local = self._cards.get(params.name), self._local.get(params.name)
         if card is None and local is None:
+            await self.desk.not_offered(ctx, params, params.name)
             raise unknown_tool(one_line(params.name, 128))
         if refusal := self.desk.refuse_over_limit():
             return refusal
