@@ -11,6 +11,7 @@ import gc
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -38,6 +39,7 @@ from scale_mcp.settings import Settings, SettingsError
 log = get_logger(__name__)
 
 MAX_BODY = DEFAULT_MAX_REQUEST_BODY_SIZE  # 4 MiB
+Enclose = Callable[[Starlette], None]
 LAST_ANSWERS = 2.0  # seconds for calls still running when the process is told to end
 
 
@@ -46,9 +48,11 @@ def web_app(
     settings: Settings,
     event_store: EventStore | None = None,
     in_flight: InFlight | None = None,
+    enclose: Enclose | None = None,
 ) -> Starlette:
     """One application with every route. Its lifespan runs the session manager, so keep it the outermost one.
 
+    ``enclose`` adds what stands between the doorman and everything else: whoever verifies callers, and its routes.
     ``in_flight`` knows the calls that take the short way; the others it knows as the server's middleware. With an
     ``event_store`` there is no short way, as its answers could not be fetched again.
     """
@@ -67,6 +71,8 @@ def web_app(
         Route("/healthz", endpoint=_health(server), methods=["GET"]),
     ]
     app.user_middleware.append(Middleware(Doorman, hosts=settings.allowed_hosts, origins=settings.allowed_origins))
+    if enclose is not None:
+        enclose(app)
     shortcut = shortcut_of(server)
     if shortcut is not None and event_store is None:
         sessions = KnownSessions()
@@ -78,14 +84,16 @@ def web_app(
     return app
 
 
-async def serve_http(server: Server[Any], settings: Settings, event_store: EventStore | None = None) -> None:
+async def serve_http(
+    server: Server[Any], settings: Settings, event_store: EventStore | None = None, enclose: Enclose | None = None
+) -> None:
     """Listen until SIGTERM or SIGINT. Raises ``SettingsError`` when the address cannot be taken."""
     listener = _listen(settings)
     host, port = listener.getsockname()[:2]
     in_flight = InFlight()
     server.middleware.insert(0, in_flight)
     config = uvicorn.Config(
-        web_app(server, settings, event_store, in_flight),
+        web_app(server, settings, event_store, in_flight, enclose),
         log_config=None,
         access_log=False,
         server_header=False,
