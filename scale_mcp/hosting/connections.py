@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 from pydantic import SecretStr
-from sqlalchemy.exc import IntegrityError
 
 from scale_mcp.api import RefusedBeforeSending
 from scale_mcp.hosting.clock import Clock, stamp, utc_now
@@ -115,7 +116,6 @@ class Connections:
             )
         base_url, mode = self._examined(key, base_url)
         found_kind = _kind(kind, mode, base_url)
-        await self._demand_new(key, base_url)
         finding = await look(key, base_url, self._open_api) if check else None
         if finding is not None:
             demand_ok(finding)
@@ -127,16 +127,16 @@ class Connections:
             "base_url": base_url,
             "created_at": stamp(self._clock()),
         }
-        try:
-            async with self._database.writing() as connection:
-                await connection.execute(sa.insert(connections).values(row))
-                record = await self._store_key(connection, row["id"], key, finding)
-                about = {"kind": found_kind, "base_url": base_url, **_shown(record), "checked": check}
-                await self._changed(connection, "connection.added", actor, (row["id"], name), about)
-        except IntegrityError:
-            raise ConnectionProblem(
-                f"There is a connection {name} already. `scale-mcp connection rotate {name}` gives it another key."
-            ) from None
+        async with self._changing() as connection:
+            if await read_records(connection, connections.c.name == name):
+                raise ConnectionProblem(
+                    f"There is a connection {name} already. `scale-mcp connection rotate {name}` gives it another key."
+                )
+            await self._demand_new(connection, key, base_url)
+            await connection.execute(sa.insert(connections).values(row))
+            record = await self._store_key(connection, row["id"], key, finding)
+            about = {"kind": found_kind, "base_url": base_url, **_shown(record), "checked": check}
+            await self._note(connection, "connection.added", actor, (row["id"], name), about)
         return await self.get(row["id"])
 
     async def add_key(self, connection: str, key: SecretStr | str, *, check: bool = True, actor: str) -> KeyRecord:
@@ -152,45 +152,42 @@ class Connections:
                 f"This is a {mode} key, and {record.name} is a connection of {record.mode} keys: live and test data "
                 "are separate worlds. Add it as a connection of its own."
             )
-        await self._demand_new(key, record.base_url)
         finding = await look(key, record.base_url, self._open_api) if check else None
         if finding is not None:
             demand_ok(finding)
             for _, other in (await self.keys(record.id))[:1]:
                 demand_same_account(await look(other, record.base_url, self._open_api), finding, record.name)
-        async with self._database.writing() as transaction:
-            await _lock(transaction, record)
+        async with self._changing() as transaction:
+            record = await _get(transaction, record.id)
+            await self._demand_new(transaction, key, record.base_url)
             added = await self._store_key(transaction, record.id, key, finding)
             about = {**_shown(added), "checked": check}
-            await self._changed(transaction, "connection.key_added", actor, (record.id, record.name), about)
+            await self._note(transaction, "connection.key_added", actor, (record.id, record.name), about)
         return added
 
     async def retire_key(self, connection: str, key_id: str, actor: str) -> KeyRecord:
         """Use a key no more, and wipe it. Raises ``ConnectionProblem`` for a connection's last one."""
-        record = await self.get(connection)
-        async with self._database.writing() as transaction:
-            await _lock(transaction, record)
-            current = await _get(transaction, record.id)
-            found = next((key for key in current.active_keys if key_id in (key.id, key.fingerprint)), None)
+        async with self._changing() as transaction:
+            record = await _get(transaction, connection)
+            found = next((key for key in record.active_keys if key_id in (key.id, key.fingerprint)), None)
             if found is None:
                 raise ConnectionProblem(
                     f"{record.name} has no active key {key_id[:80]!r}. `scale-mcp connection list` shows those it has."
                 )
-            if len(current.active_keys) == 1:
+            if len(record.active_keys) == 1:
                 raise ConnectionProblem(
                     f"This is the only key of {record.name}. `scale-mcp connection rotate {record.name}` puts another "
                     f"in its place; `scale-mcp connection remove {record.name}` ends the connection."
                 )
             await self._wipe(transaction, scale_keys.c.id == found.id)
-            await self._changed(transaction, "connection.key_retired", actor, (record.id, record.name), _shown(found))
+            await self._note(transaction, "connection.key_retired", actor, (record.id, record.name), _shown(found))
             row = (await transaction.execute(sa.select(scale_keys).where(scale_keys.c.id == found.id))).one()
         return key_record(row)
 
     async def remove(self, connection: str, actor: str) -> ConnectionRecord:
         """End a connection: its keys are wiped, what it did stays in the audit trail."""
-        record = await self.get(connection)
-        async with self._database.writing() as transaction:
-            await _lock(transaction, record)
+        async with self._changing() as transaction:
+            record = await _get(transaction, connection)
             await self._wipe(
                 transaction, sa.and_(scale_keys.c.connection_id == record.id, scale_keys.c.status == "active")
             )
@@ -200,7 +197,7 @@ class Connections:
                 .values(removed_at=stamp(self._clock()), callback_secret=None)
             )
             about = {"fingerprints": [key.fingerprint for key in record.active_keys]}
-            await self._changed(transaction, "connection.removed", actor, (record.id, record.name), about)
+            await self._note(transaction, "connection.removed", actor, (record.id, record.name), about)
         return record
 
     async def keys(self, connection_id: str) -> List[tuple[KeyRecord, SecretStr]]:
@@ -238,20 +235,19 @@ class Connections:
 
     async def set_callback_secret(self, connection: str, secret: SecretStr | str | None, actor: str) -> None:
         """Keep what Scale sends as ``scale-callback-auth`` with this account's callbacks; None takes none."""
-        record = await self.get(connection)
         secret = None if secret is None else hidden(secret)
         if secret is not None and not re.fullmatch(rf"[!-~]{{1,{MOST_CALLBACK_SECRET}}}", secret.get_secret_value()):
             raise ConnectionProblem(
                 "This cannot be a callback secret: it must be plain text without spaces, as Scale's dashboard shows it."
             )
-        sealed = None if secret is None else self._vault.seal(secret, row=record.id, purpose=CALLBACK_PURPOSE)
-        async with self._database.writing() as transaction:
-            await _lock(transaction, record)
+        async with self._changing() as transaction:
+            record = await _get(transaction, connection)
+            sealed = None if secret is None else self._vault.seal(secret, row=record.id, purpose=CALLBACK_PURPOSE)
             await transaction.execute(
                 sa.update(connections).where(connections.c.id == record.id).values(callback_secret=sealed)
             )
             event = "connection.callback_secret_set" if sealed else "connection.callback_secret_removed"
-            await self._changed(transaction, event, actor, (record.id, record.name), {})
+            await self._note(transaction, event, actor, (record.id, record.name), {})
 
     async def callback_secret(self, connection_id: str) -> SecretStr | None:
         """What callbacks of this connection must carry; None when none are taken. Raises ``VaultError``."""
@@ -268,12 +264,10 @@ class Connections:
             raise KeyUnusable(str(refusal)) from None
         return api.base_url, api.mode
 
-    async def _demand_new(self, key: SecretStr, base_url: str) -> None:
+    async def _demand_new(self, connection: AsyncConnection, key: SecretStr, base_url: str) -> None:
         same = sa.and_(scale_keys.c.fingerprint == self._fingerprint(key), scale_keys.c.status == "active")
-        wanted = sa.select(connections.c.name).join(scale_keys).where(same, connections.c.base_url == base_url).limit(1)
-        async with self._database.reading() as connection:
-            name = (await connection.execute(wanted)).scalar_one_or_none()
-        if name is not None:
+        wanted = sa.select(connections.c.name).join(scale_keys).where(same, connections.c.base_url == base_url)
+        if name := (await connection.execute(wanted)).scalars().first():
             raise ConnectionProblem(f"This key is there already, in the connection {name}. Nothing was changed.")
 
     def _fingerprint(self, key: SecretStr) -> str:
@@ -301,11 +295,17 @@ class Connections:
         values = {"status": "retired", "retired_at": stamp(self._clock()), "sealed": None}
         await connection.execute(sa.update(scale_keys).where(which).values(values))
 
-    async def _changed(
+    @asynccontextmanager
+    async def _changing(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction in which something is changed. Such changes go one after the other, in all replicas."""
+        async with self._database.writing() as connection:
+            await self._database.changed(connection)
+            yield connection
+
+    async def _note(
         self, connection: AsyncConnection, event: str, actor: str, which: tuple[str, str], about: dict[str, Any]
     ) -> None:
-        """Write a change into the audit trail, and make all replicas look again. ``which``: id and name."""
-        await self._database.changed(connection)
+        """Write a change into the audit trail. ``which``: the connection's id and name."""
         content = {"actor": actor, "connection": which[1], "connection_id": which[0], **about}
         await self._recorder.append(event, content, connection=connection)
 
@@ -319,7 +319,8 @@ def _kind(wanted: Kind | None, mode: Mode, base_url: str) -> Kind:
     if wanted is None:
         return mode
     if wanted == "sandbox":
-        if not is_loopback(urlsplit(base_url).hostname or ""):
+        host = urlsplit(base_url).hostname or ""
+        if not is_loopback(host) and not host.endswith(".localhost"):
             raise ConnectionProblem(
                 f"A sandbox runs on this machine, and {base_url} is not on it. Leave the kind out, or give the "
                 "sandbox's address, such as http://127.0.0.1:8787/v1."
@@ -341,11 +342,3 @@ async def _get(transaction: AsyncConnection, connection: str) -> ConnectionRecor
             f"There is no connection {connection[:80]!r}. `scale-mcp connection list` shows those there are."
         )
     return found[0]
-
-
-async def _lock(transaction: AsyncConnection, record: ConnectionRecord) -> None:
-    """Keep others from changing the connection until the end of the transaction, and see that it is still there."""
-    same = sa.and_(connections.c.id == record.id, connections.c.removed_at.is_(None))
-    locked = await transaction.execute(sa.update(connections).where(same).values(name=connections.c.name))
-    if locked.rowcount == 0:
-        raise ConnectionProblem(f"The connection {record.name} was removed in the meantime.")

@@ -85,15 +85,14 @@ class Vault:
         Raises ``VaultError`` when one is missing that a secret needs, or is another than the one of that name before.
         """
         async with database.reading() as connection:
-            missing = await _not_met(connection, master_keys)
+            new_keys = await _not_met(connection, master_keys)
+            await _check_in_use(connection, master_keys)
             sealed_root = await _root(connection)
-        if missing or sealed_root is None:
+        if new_keys or sealed_root is None:
             async with database.writing() as connection:
                 await database.changed(connection)  # of several replicas that start together, one goes first
                 await _meet(connection, master_keys, clock)
                 sealed_root = await _root(connection) or await _new_root(connection, master_keys.current, clock)
-        async with database.reading() as connection:
-            await _check_in_use(connection, master_keys)
         return cls(database, master_keys, _open(sealed_root, master_keys, ROOT_ROW, ROOT_PURPOSE), clock)
 
     def seal(self, secret: SecretStr | str, *, row: str, purpose: str) -> str:
