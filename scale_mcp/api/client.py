@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +21,7 @@ from scale_mcp.api.operation import Operation
 from scale_mcp.api.options import ApiOptions
 from scale_mcp.api.retry import Repeat, pause_before_retry
 from scale_mcp.api.time_limit import until
+from scale_mcp.api.turns import OnlyTurn, Turn
 from scale_mcp.api.wire import Plain, Wire
 
 if TYPE_CHECKING:
@@ -66,13 +68,21 @@ class Client:
                 doubt = doubt or failure.in_doubt
                 pending = pending or failure.may_still_happen
             rate_limited += isinstance(failure, RateLimited)
-            pause = pause_before_retry(failure, attempt, self.options, rate_limited=rate_limited)
+            pause = self.pause(failure, attempt, rate_limited)
             if doubt and operation.repeat is Repeat.ONCE:
                 pause = None
             if pause is None or anyio.current_time() + pause >= deadline:
                 failure.in_doubt, failure.may_still_happen = doubt, pending
                 raise self._final(operation, failure, attempt)
             await self.options.sleep(pause)
+
+    def pause(self, failure: ScaleError, attempt: int, rate_limited: int) -> float | None:
+        """Seconds until the next attempt, or None to give up (see ``pause_before_retry``)."""
+        return pause_before_retry(failure, attempt, self.options, rate_limited=rate_limited)
+
+    def turn(self, deadline: float, exchange: trace.Exchange) -> AbstractAsyncContextManager[Turn]:
+        """One attempt's turn, as a context. For the long ways; a call's own is written out in ``_limited``."""
+        return OnlyTurn(self.wire, self.limiter)
 
     def deadline(self, operation: Operation) -> float:
         """When attempts must end: a little before the caller's deadline, so that our error still reaches the caller.
@@ -94,7 +104,7 @@ class Client:
         try:
             async with limit, self.limiter.slot() as sent_in_round:
                 sent = True
-                answer = await self._sent(request, exchange)
+                answer = await self._sent(self.wire, request, exchange)
                 self.limiter.answered(answer.status, sent_in_round)
                 return answer
         except TimeoutError:
@@ -103,26 +113,26 @@ class Client:
             await anyio.lowlevel.checkpoint_if_cancelled()  # a caller that gave up in the same moment comes first
         raise DeadlineExceeded("The time for this call was over before Scale answered.", in_doubt=sent)
 
-    async def _sent(self, request: httpx2.Request | Plain, exchange: trace.Exchange) -> Answer:
+    async def _sent(self, wire: Wire, request: httpx2.Request | Plain, exchange: trace.Exchange) -> Answer:
         """One attempt, with the redirects of a read that lead back to our own origin."""
         if isinstance(request, Plain):
-            answer = await self.wire.exchange(request, exchange)
+            answer = await wire.exchange(request, exchange)
             if answer.status not in REDIRECTS:
                 return answer
             if request.method != "GET":
                 raise UnexpectedAnswer(REDIRECTED, in_doubt=True)
-            request = self.wire.get(request.address.url)  # asked once more, to follow it the long way
+            request = wire.get(request.address.url)  # asked once more, to follow it the long way
         for _ in range(MAX_REDIRECTS + 1):
-            response = await self.wire.send(request, exchange)
+            response = await wire.send(request, exchange)
             try:
                 target = redirect_target(response)
                 if target is None:
-                    return await self.wire.read(response)
+                    return await wire.read(response)
             finally:
-                await self.wire.close(response)
+                await wire.close(response)
             if request.method != "GET" or not self.connection.owns(target):
                 break
-            request = self.wire.get(target)
+            request = wire.get(target)
         raise UnexpectedAnswer(REDIRECTED, in_doubt=True)
 
     def _decoded(self, operation: Operation, answer: Answer, decode: Callable[[Any], T]) -> T:

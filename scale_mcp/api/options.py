@@ -11,7 +11,7 @@ import anyio
 
 @dataclass(frozen=True)
 class ApiOptions:
-    """Times are seconds. ``sleep`` and ``random`` are replaced in tests."""
+    """Times are seconds. ``sleep``, ``clock`` and ``random`` are replaced in tests."""
 
     max_in_flight: int = 16  # requests at the same time; fewer after 429s
     requests_per_second: float = 0  # 0: as many as fit
@@ -27,4 +27,5 @@ class ApiOptions:
     max_answer_bytes: int = 256 * 1024 * 1024  # of one JSON answer
     user_agent: str = ""  # added to ours
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep
+    clock: Callable[[], float] = anyio.current_time  # by which keys of a pool rest and keep their pace
     random: Callable[[], float] = random.random  # in [0, 1)

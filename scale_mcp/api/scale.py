@@ -11,11 +11,14 @@ from scale_mcp.api.connection import BASE_URL, Connection
 from scale_mcp.api.options import ApiOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import httpx2
     from pydantic import SecretStr
 
     from scale_mcp.api.batches import Batches
     from scale_mcp.api.files import Files
+    from scale_mcp.api.key_pool import KeyPool
     from scale_mcp.api.projects import Projects
     from scale_mcp.api.quality import Quality
     from scale_mcp.api.studio import Studio
@@ -47,8 +50,33 @@ class ScaleApi:
     ) -> None:
         connection = Connection(key, base_url)
         self._client = Client(connection, transport, options)
+        self.keys: KeyPool | None = None  # of an api over several keys
         self.base_url: str = connection.base_url
         self.mode: Mode = connection.mode
+
+    @classmethod
+    def pooled(
+        cls,
+        keys: Mapping[str, SecretStr | str],
+        *,
+        base_url: str = BASE_URL,
+        transport: httpx2.AsyncBaseTransport | None = None,
+        options: ApiOptions = _DEFAULTS,
+    ) -> Self:
+        """The same over several keys of one account and mode, by names of the caller's that may be shown.
+
+        Each key has limits of its own (see key_pool.py); ``keys`` tells how they fare, and takes and retires keys
+        while requests run.
+        """
+        from scale_mcp.api.key_pool import KeyPool
+        from scale_mcp.api.pooled_client import PooledClient
+
+        api = cls.__new__(cls)
+        pool = KeyPool(keys, base_url, transport, options)
+        api._client = PooledClient(pool)
+        api.base_url, api.mode = pool.connection.base_url, pool.connection.mode
+        api.keys = pool
+        return api
 
     def without_key(self, content: bytes) -> bytes:
         """What is to be shown of a downloaded file, in case somebody wrote the key into it."""

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 KEPT = 64  # exchanges of one recording; a long listing keeps the last ones
 
@@ -27,10 +28,17 @@ class Exchange:
     statuses: list[int | None] = field(default_factory=list)
     request_ids: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    keys: list[str] | None = None  # of a pool: the name of the key of each attempt
 
     @property
     def attempts(self) -> int:
         return len(self.statuses)
+
+    @property
+    def key_changes(self) -> int:
+        """How often an attempt went on with another key than the one before."""
+        keys = self.keys or []
+        return sum(before != after for before, after in pairwise(keys))
 
 
 @dataclass

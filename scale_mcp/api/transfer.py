@@ -28,7 +28,7 @@ from scale_mcp.api.errors import (
 )
 from scale_mcp.api.operation import Operation, Stream
 from scale_mcp.api.results import ResponseStream
-from scale_mcp.api.retry import pause_before_retry
+from scale_mcp.api.retry import retry_after
 from scale_mcp.models.limits import FILE_BYTES
 from scale_mcp.text import one_line
 
@@ -149,7 +149,7 @@ async def download(client: Client, operation: Operation) -> AsyncIterator[Respon
                 failure = error
             await stack.aclose()
             rate_limited += isinstance(failure, RateLimited)
-            pause = pause_before_retry(failure, attempt, client.options, rate_limited=rate_limited)
+            pause = client.pause(failure, attempt, rate_limited)
             if pause is None or anyio.current_time() + pause >= deadline:
                 raise failure
             await client.options.sleep(pause)
@@ -160,13 +160,13 @@ async def _open(
     client: Client, operation: Operation, exchange: trace.Exchange, stack: AsyncExitStack, deadline: float
 ) -> httpx2.Response:
     with anyio.CancelScope(deadline=deadline):
-        async with client.limiter.slot() as sent_in_round:
+        async with client.turn(deadline, exchange) as turn:
             request = client.wire.request(operation)
             at_home = True
             for _ in range(MAX_REDIRECTS + 1):
-                response = await client.wire.send(request, exchange, with_key=at_home)
+                response = await turn.wire.send(request, exchange, with_key=at_home)
                 stack.push_async_callback(response.aclose)
-                client.limiter.answered(response.status_code, sent_in_round)
+                turn.answered(response.status_code, retry_after(response.headers))
                 target = redirect_target(response)
                 if target is None:
                     if not 200 <= response.status_code < 300:

@@ -76,6 +76,10 @@ class Wire:
         https = self._connection.base_url.startswith("https:")
         return self._transport or open_network(https=https, in_flight=self._options.max_in_flight)
 
+    def with_key(self, connection: Connection) -> Wire:
+        """The same network with another key of the account."""
+        return Wire(connection, self._network, self._options)
+
     def prepare(self, operation: Operation) -> httpx2.Request | Plain:
         """A fresh request, as plain as the network takes it. Whatever can be refused is refused here."""
         if operation.stream is not None or not hasattr(self._network, "exchange"):
