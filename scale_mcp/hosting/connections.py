@@ -4,32 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from scale_mcp.api import RefusedBeforeSending
 from scale_mcp.hosting.clock import Clock, stamp, utc_now
 from scale_mcp.hosting.connection_records import (
     ConnectionRecord,
     KeyRecord,
     Kind,
-    Mode,
     connections,
     key_record,
     read_records,
     scale_keys,
 )
-from scale_mcp.hosting.errors import OperatorError
+from scale_mcp.hosting.connection_rules import (
+    ConnectionProblem,
+    demand_callback_secret,
+    demand_mode,
+    demand_name,
+    examined,
+    hidden,
+    kind_of,
+)
 from scale_mcp.hosting.ids import new_id
 from scale_mcp.hosting.key_checks import (
     Finding,
-    KeyUnusable,
     OpenApi,
     demand_ok,
     demand_same_account,
@@ -37,7 +40,7 @@ from scale_mcp.hosting.key_checks import (
     over_the_network,
 )
 from scale_mcp.hosting.key_use import UseNotes
-from scale_mcp.settings import DEFAULT_API_URL, is_loopback
+from scale_mcp.settings import DEFAULT_API_URL
 
 if TYPE_CHECKING:
     from builtins import list as List  # noqa: N812  # the class has a method of that name
@@ -48,14 +51,8 @@ if TYPE_CHECKING:
     from scale_mcp.hosting.store import Database
     from scale_mcp.hosting.vault import Vault
 
-NAME = re.compile(r"(?!con_)[a-z0-9][a-z0-9_-]{0,63}")
 KEY_PURPOSE, CALLBACK_PURPOSE, FINGERPRINT_PURPOSE = "scale key", "callback secret", "key fingerprints"
-MOST_CALLBACK_SECRET = 500  # characters
 UNCHECKED = "unchecked"
-
-
-class ConnectionProblem(OperatorError):
-    """A connection that is not there, or that cannot be as asked."""
 
 
 class Connections:
@@ -109,20 +106,16 @@ class Connections:
         Raises ``ConnectionProblem``, ``KeyUnusable``, and of the check ``KeyRefused`` and ``KeyNotChecked``.
         """
         key = hidden(key)
-        if not NAME.fullmatch(name):
-            raise ConnectionProblem(
-                f"{name[:80]!r} cannot be a connection's name: use 1 to 64 small letters, digits, - and _, beginning "
-                "with a letter or digit (and not with con_, as ids do)."
-            )
-        base_url, mode = self._examined(key, base_url)
-        found_kind = _kind(kind, mode, base_url)
+        demand_name(name)
+        base_url, mode = examined(key, base_url, self._open_api)
+        kind = kind_of(kind, mode, base_url)
         finding = await look(key, base_url, self._open_api) if check else None
         if finding is not None:
             demand_ok(finding)
         row = {
             "id": new_id("con"),
             "name": name,
-            "kind": found_kind,
+            "kind": kind,
             "mode": mode,
             "base_url": base_url,
             "created_at": stamp(self._clock()),
@@ -135,7 +128,7 @@ class Connections:
             await self._demand_new(connection, key, base_url)
             await connection.execute(sa.insert(connections).values(row))
             record = await self._store_key(connection, row["id"], key, finding)
-            about = {"kind": found_kind, "base_url": base_url, **_shown(record), "checked": check}
+            about = {"kind": kind, "base_url": base_url, **_shown(record), "checked": check}
             await self._note(connection, "connection.added", actor, (row["id"], name), about)
         return await self.get(row["id"])
 
@@ -146,12 +139,8 @@ class Connections:
         """
         key = hidden(key)
         record = await self.get(connection)
-        _, mode = self._examined(key, record.base_url)
-        if mode != record.mode:
-            raise KeyUnusable(
-                f"This is a {mode} key, and {record.name} is a connection of {record.mode} keys: live and test data "
-                "are separate worlds. Add it as a connection of its own."
-            )
+        _, mode = examined(key, record.base_url, self._open_api)
+        demand_mode(mode, record)
         finding = await look(key, record.base_url, self._open_api) if check else None
         if finding is not None:
             demand_ok(finding)
@@ -236,10 +225,8 @@ class Connections:
     async def set_callback_secret(self, connection: str, secret: SecretStr | str | None, actor: str) -> None:
         """Keep what Scale sends as ``scale-callback-auth`` with this account's callbacks; None takes none."""
         secret = None if secret is None else hidden(secret)
-        if secret is not None and not re.fullmatch(rf"[!-~]{{1,{MOST_CALLBACK_SECRET}}}", secret.get_secret_value()):
-            raise ConnectionProblem(
-                "This cannot be a callback secret: it must be plain text without spaces, as Scale's dashboard shows it."
-            )
+        if secret is not None:
+            demand_callback_secret(secret)
         async with self._changing() as transaction:
             record = await _get(transaction, connection)
             sealed = None if secret is None else self._vault.seal(secret, row=record.id, purpose=CALLBACK_PURPOSE)
@@ -255,14 +242,6 @@ class Connections:
         async with self._database.reading() as connection:
             sealed = (await connection.execute(wanted)).scalar_one_or_none()
         return None if sealed is None else self._vault.open(sealed, row=connection_id, purpose=CALLBACK_PURPOSE)
-
-    def _examined(self, key: SecretStr, base_url: str) -> tuple[str, Mode]:
-        """The address as it is used, and the key's mode. Nothing is opened or sent."""
-        try:
-            api = self._open_api(key, base_url)
-        except RefusedBeforeSending as refusal:
-            raise KeyUnusable(str(refusal)) from None
-        return api.base_url, api.mode
 
     async def _demand_new(self, connection: AsyncConnection, key: SecretStr, base_url: str) -> None:
         same = sa.and_(scale_keys.c.fingerprint == self._fingerprint(key), scale_keys.c.status == "active")
@@ -308,26 +287,6 @@ class Connections:
         """Write a change into the audit trail. ``which``: the connection's id and name."""
         content = {"actor": actor, "connection": which[1], "connection_id": which[0], **about}
         await self._recorder.append(event, content, connection=connection)
-
-
-def hidden(secret: SecretStr | str) -> SecretStr:
-    """Without what copying brings along at the ends, and out of sight."""
-    return SecretStr((secret if isinstance(secret, str) else secret.get_secret_value()).strip())
-
-
-def _kind(wanted: Kind | None, mode: Mode, base_url: str) -> Kind:
-    if wanted is None:
-        return mode
-    if wanted == "sandbox":
-        host = urlsplit(base_url).hostname or ""
-        if not is_loopback(host) and not host.endswith(".localhost"):
-            raise ConnectionProblem(
-                f"A sandbox runs on this machine, and {base_url} is not on it. Leave the kind out, or give the "
-                "sandbox's address, such as http://127.0.0.1:8787/v1."
-            )
-    elif wanted != mode:
-        raise ConnectionProblem(f"This is a {mode} key; it cannot make a {wanted} connection.")
-    return wanted
 
 
 def _shown(key: KeyRecord) -> dict[str, str]:
