@@ -12,6 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scale_mcp.hosting.clock import Clock, stamp
 from scale_mcp.hosting.ids import new_id
@@ -52,11 +53,15 @@ class Leases:
 
     async def release(self, row_id: str, token: str, **values: Any) -> bool:
         """Write the outcome into a row and give it back; False when the claim has run out and is another's."""
+        async with self._database.writing() as connection:
+            return await self.release_in(connection, row_id, token, **values)
+
+    async def release_in(self, connection: AsyncConnection, row_id: str, token: str, **values: Any) -> bool:
+        """The same within a transaction of the caller's."""
         table = self._table
         mine = sa.update(table).where(table.c.id == row_id, table.c.lease == token)
-        async with self._database.writing() as connection:
-            done = await connection.execute(mine.values(lease=None, leased_until=None, **values))
-            return done.rowcount == 1
+        done = await connection.execute(mine.values(lease=None, leased_until=None, **values))
+        return done.rowcount == 1
 
 
 def insert_new(database: Database, table: sa.Table) -> postgresql.Insert | sqlite.Insert:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from scale_mcp.hosting.store import metadata
+from scale_mcp.hosting.vault import SEALED
 
 # What is to be looked at: each row names a task or batch that Scale says has changed. The body of a callback is not
 # kept, because it is not believed.
@@ -89,7 +90,7 @@ webhooks = sa.Table(
     sa.Column("connections", sa.JSON, nullable=False),  # names
     sa.Column("projects", sa.JSON, nullable=False),
     sa.Column("private_host", sa.Text),  # a host that is let through though its address is not public
-    sa.Column("secret", sa.Text, nullable=False),  # sealed
+    sa.Column("secret", sa.Text, nullable=False, info=SEALED),
     sa.Column("disabled", sa.Boolean, nullable=False),
     sa.Column("declared", sa.Boolean, nullable=False),
     sa.Column("created_at", sa.Text, nullable=False),
