@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import anyio
-from mcp.server.lowlevel import Server
 
 from scale_mcp.api.errors import RateLimited
 from scale_mcp.server.build import build_server
 from scale_mcp.server.connection import Connection, Kind
+from scale_mcp.server.shortcut import ShortcutServer
 from scale_mcp.settings import Settings, load_settings
 from scale_mcp.tools.card import Call, Card, Risk, ToolFailure, ToolOutput, tool
 
@@ -137,6 +137,6 @@ def settings(**overrides: Any) -> Settings:
     return load_settings(overrides)
 
 
-def built(kind: Kind = "live", api: FakeApi | None = None, **overrides: Any) -> Server[Any]:
+def built(kind: Kind = "live", api: FakeApi | None = None, **overrides: Any) -> ShortcutServer:
     """A server over the small cards and a fake api."""
     return build_server(Connection(api or FakeApi(), kind), settings(**overrides), CARDS)  # type: ignore[arg-type]

@@ -20,6 +20,8 @@ import anyio
 import mcp.types as t
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.server.lowlevel import Server
+from mcp.shared.dispatcher import coerce_request_id
+from mcp.shared.jsonrpc_dispatcher import cancelled_request_id_from_params
 from mcp.shared.message import SessionMessage
 
 from scale_mcp.front.handover import Handover, take
@@ -133,19 +135,24 @@ class _OpenCalls:
 
     def started(self, message: t.JSONRPCMessage) -> None:
         if isinstance(message, t.JSONRPCRequest) and message.method != "subscriptions/listen":
-            self._ids[message.id] += 1
+            self._ids[coerce_request_id(message.id)] += 1
+        elif isinstance(message, t.JSONRPCNotification) and message.method == "notifications/cancelled":
+            self._settle(cancelled_request_id_from_params(message.params))  # the server will not answer it
 
     def is_open(self, identity: t.RequestId) -> bool:
-        return identity in self._ids
+        return coerce_request_id(identity) in self._ids
 
     def answered(self, message: SessionMessage) -> None:
-        if (identity := _answered_id(message)) is not None:
-            if self._ids[identity] > 1:
-                self._ids[identity] -= 1
-            else:
-                del self._ids[identity]
-            if self._closing and not self._ids:
-                self._none_left.set()
+        self._settle(_answered_id(message))
+
+    def _settle(self, identity: t.RequestId | None) -> None:
+        if identity is None or (key := coerce_request_id(identity)) not in self._ids:
+            return
+        self._ids[key] -= 1
+        if not self._ids[key]:
+            del self._ids[key]
+        if self._closing and not self._ids:
+            self._none_left.set()
 
     def client_knows(self, message: SessionMessage) -> bool:
         """Whether this answers a request that the front has answered and replayed for the server's state; once each."""
