@@ -62,8 +62,12 @@ class Settings(BaseSettings):
     master_keys: SecretStr | None = Field(
         None, description="Master keys of the vault (id:key,…), the current one first; see `scale-mcp vault`"
     )
-    master_key_file: str | None = Field(None, description="File with them instead, readable by its owner only")
-    master_key_keyring: bool = Field(default=False, description="Take them from the operating system's keyring instead")
+    master_key_file: str | None = Field(
+        None, description="File with the vault's master keys, readable by its owner only"
+    )
+    master_key_keyring: bool = Field(
+        default=False, description="Take the vault's master keys from the operating system's keyring"
+    )
 
     hosted: bool = Field(default=False, description="Serve personas that sign in, each with what it may use (http)")
     public_url: str | None = Field(None, description="Address that callers use, e.g. https://tools.example.com")

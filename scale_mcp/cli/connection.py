@@ -12,6 +12,7 @@ from scale_mcp.cli.console import Exit, say, stdout_console, write, write_json
 from scale_mcp.cli.hosted import (
     STORE,
     VAULT,
+    TakesSecret,
     actor,
     carry_out,
     confirm,
@@ -59,7 +60,7 @@ def connection() -> None:
     """
 
 
-@app.command(cls=ReadableCommand)
+@app.command(cls=TakesSecret)
 @takes_settings({"Where": ("api_url", *VAULT["Where"])})
 def add(
     name: Annotated[str, typer.Argument(help="What routes and people call it: small letters, digits, - and _.")],
@@ -147,7 +148,7 @@ def ask_scale(
     raise typer.Exit(max((codes.get(row["status"], Exit.OK) for row in found), default=Exit.OK))
 
 
-@app.command("add-key", cls=ReadableCommand)
+@app.command("add-key", cls=TakesSecret)
 @takes_settings(VAULT)
 def add_key(name: Name, *, key_env: KeyVariable = None, no_check: NoCheck = False, **flags: Any) -> None:
     """Add one more key of the same account, to be used beside those there are."""
@@ -161,7 +162,7 @@ def add_key(name: Name, *, key_env: KeyVariable = None, no_check: NoCheck = Fals
     write(f"{name} has one more key, shown as {carry_out(work).fingerprint}.")
 
 
-@app.command(cls=ReadableCommand)
+@app.command(cls=TakesSecret)
 @takes_settings(VAULT)
 def rotate(name: Name, *, key_env: KeyVariable = None, no_check: NoCheck = False, **flags: Any) -> None:
     """Put a new key in the place of all those there are. No call is lost: the new one is in before the old ones go."""
@@ -211,7 +212,7 @@ def remove(
     write(f"{carry_out(work).name} is removed, and its keys are wiped.")
 
 
-@app.command("callback-secret", cls=ReadableCommand)
+@app.command("callback-secret", cls=TakesSecret)
 @takes_settings(VAULT)
 def callback_secret(
     name: Name,

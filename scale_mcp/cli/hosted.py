@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
+from scale_mcp.cli.command import ReadableCommand
 from scale_mcp.cli.console import Exit, stop
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
+    from typer._click import Context
 
     from scale_mcp.hosting.audit.recorder import Recorder
     from scale_mcp.hosting.connections import Connections
@@ -26,11 +28,28 @@ VAULT = {"Where": ("store", "master_key_file", "master_key_keyring")}
 Result = TypeVar("Result")
 
 
+class TakesSecret(ReadableCommand):
+    """A command that is handed a secret, and does not repeat one that somebody wrote as an argument."""
+
+    allow_extra_args = True
+
+    def invoke(self, ctx: Context) -> Any:
+        if ctx.args:
+            stop(
+                Exit.USAGE,
+                "a key is never an argument: process lists and shell histories show those. Pipe it in or name a "
+                "variable with --key-env. If a key stood here just now, replace it on Scale's dashboard.",
+            )
+        return super().invoke(ctx)
+
+
 def carry_out(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
     """Run what is asked; leave with a sentence when it cannot be done."""
     import anyio
 
     try:
+        from sqlalchemy.exc import SQLAlchemyError
+
         from scale_mcp.hosting.audit.writer import AuditUnavailable
         from scale_mcp.hosting.errors import OperatorError
         from scale_mcp.hosting.key_checks import KeyNotChecked, KeyRefused, KeyUnusable
@@ -47,6 +66,9 @@ def carry_out(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
         stop(Exit.REFUSED, str(problem))
     except (OperatorError, StoreError, AuditUnavailable) as problem:
         stop(Exit.FAILED, str(problem))
+    except SQLAlchemyError as problem:
+        reason = str(getattr(problem, "orig", None) or type(problem).__name__).splitlines()[0]
+        stop(Exit.FAILED, f"the database failed, and what was being changed just then was undone: {reason}")
 
 
 @asynccontextmanager

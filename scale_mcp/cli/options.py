@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import typer
+from pydantic import SecretStr
 
 from scale_mcp.cli.console import Exit, stop
 from scale_mcp.settings import Settings, SettingsError, flag, load_settings
@@ -85,7 +86,7 @@ def _metavar(annotation: Any) -> str | None:
     plain = _without_none(annotation)
     if typing.get_origin(plain) is tuple:
         return "A,B,…"
-    return {bool: " ", int: "N", float: "SECONDS", str: "TEXT", Path: "FOLDER"}.get(plain)
+    return {bool: " ", int: "N", float: "SECONDS", str: "TEXT", Path: "FOLDER", SecretStr: "URL"}.get(plain)
 
 
 def _without_none(annotation: Any) -> Any:
