@@ -111,10 +111,12 @@ class LoginVerifier:
         return expires_at
 
     def _names(self, claims: Mapping[str, Any]) -> tuple[str, ...]:
+        """A text is one name, or several words that are names each, as in ``scope``."""
+        whole = claims.get(self._demands.persona_claim)
         names = _words(claims, self._demands.persona_claim)
         if not names:
             raise NotSignedIn("the token names no persona")
-        return names
+        return tuple(dict.fromkeys([whole, *names])) if isinstance(whole, str) else names
 
     def _name(self, claims: Mapping[str, Any], claim: str, *, needed: bool = True) -> str:
         value = claims.get(claim)

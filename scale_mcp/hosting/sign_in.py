@@ -116,14 +116,13 @@ class SignIn:
         return SignedIn(caller, OWN_TOKENS, caller.expires_at)
 
     async def _by_login(self, login: Login) -> SignedIn:
-        """Exactly one of the names must be a persona: which of two is meant is not for us to guess."""
+        """The names must mean one persona: which of two is meant is not for us to guess."""
         if len(login.personas) > MOST_NAMES:
             raise NotSignedIn(f"the token names more than {MOST_NAMES} personas")
-        found = [
-            caller
-            for name in login.personas
-            if (caller := await self._callers.caller_for(name, login.user, login.client)) is not None
-        ]
+        found: dict[str, Caller] = {}
+        for name in login.personas:
+            if (caller := await self._callers.caller_for(name, login.user, login.client)) is not None:
+                found[caller.persona.id] = caller
         if len(found) != 1:
             raise NotSignedIn(f"the token names {len(found)} enabled personas of this server, and must name one")
-        return SignedIn(found[0], login.issuer, login.expires_at)
+        return SignedIn(found.popitem()[1], login.issuer, login.expires_at)
