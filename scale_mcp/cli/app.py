@@ -25,6 +25,8 @@ COMMANDS: dict[str, Entry] = {
     "serve": Entry("Run the MCP server: what a host starts.", "Use it"),
     "install": Entry("Write the entry for Claude Desktop, Claude Code, Cursor or VS Code.", "Use it"),
     "connection": Entry("Scale accounts and their keys.", "Serve many"),
+    "persona": Entry("Who may call, what they may use, their tokens.", "Serve many"),
+    "apply": Entry("Personas and more from one file.", "Serve many"),
     "vault": Entry("Master keys: make, rotate, look.", "Serve many"),
     "tools": Entry("List the tools and what they need.", "Look inside"),
     "call": Entry("Call one tool from a shell.", "Look inside"),
