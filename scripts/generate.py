@@ -30,7 +30,7 @@ from scale_mcp.sandbox.routes import admin
 from scale_mcp.server.definitions import as_json as definition
 from scale_mcp.settings import Settings, flag, variable
 from scale_mcp.tools.card import RISKS, Card
-from scale_mcp.tools.registry import cards
+from scale_mcp.tools.registry import cards, hosted_cards
 from scale_mcp.tools.schema import input_schema
 from tool_requests import REQUESTS
 
@@ -108,6 +108,10 @@ def tools_reference(_: str) -> str:
         parts += ["", f"## {toolset}"]
         for card in group:
             parts += ["", *tool_section(card)]
+    parts += ["", "## work", "", "Only a hosted server has these; see [hosting.md](hosting.md#callbacks-and-events)."]
+    for name, card in hosted_cards().items():
+        if name not in cards():
+            parts += ["", *tool_section(card)]
     return "\n".join(parts) + "\n"
 
 
@@ -134,6 +138,8 @@ def tool_section(card: Card) -> list[str]:
 
 
 def sends(card: Card) -> str:
+    if card.name not in cards():
+        return "nothing: it reads what the server keeps"
     return ", then ".join(f"`{request}`" for request in REQUESTS[card.name])
 
 

@@ -12,7 +12,7 @@ import pytest
 import house_rules
 from scale_mcp.text import clean
 from scale_mcp.tools.card import Card
-from scale_mcp.tools.registry import THE_FORTY, cards
+from scale_mcp.tools.registry import THE_FORTY, cards, hosted_cards
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = sorted((ROOT / "scale_mcp").rglob("*.py"))
@@ -20,7 +20,7 @@ HIDDEN_ORDERS = re.compile(
     r"\b(ignore (all|any|previous)|(do not|never) (tell|mention|reveal)|without telling|secretly|system prompt)\b",
     re.IGNORECASE,
 )
-every_card = pytest.mark.parametrize("card", list(cards().values()), ids=lambda card: card.name)
+every_card = pytest.mark.parametrize("card", list(hosted_cards().values()), ids=lambda card: card.name)
 
 
 @pytest.mark.parametrize("rule", house_rules.RULES, ids=lambda rule: rule.__name__)

@@ -93,3 +93,9 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "get_fixless_audits": {"task_id": TASK},
     "get_training_attempts": {"labeler_emails": ["ada@example.com"]},
 }
+
+HOSTED_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "list_events": {"project": "streets", "kinds": ["completed", "audited"], "limit": 5},
+    "wait_for_events": {"batch": "night", "timeout_s": 5},
+}
+"""The same for the tools that only hosted servers have."""

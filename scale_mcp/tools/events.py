@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -15,6 +16,8 @@ from scale_mcp.tools.outputs import DEFAULT_LIMIT, Entry, Listing, by_columns, c
 from scale_mcp.tools.parameters import Limit, Time
 
 LONGEST_WAIT = 55  # seconds; hosts and proxies give up on a call after a minute
+SECONDS = re.compile(r"\.\d+(?=Z$)")  # to the second is enough
+SEALED = 40  # tokens that a cursor takes up more once it is sealed
 COLUMNS = ("kind", "task_id", "batch", "status", "review", "at", "project")
 
 
@@ -111,7 +114,7 @@ def _feed(call: Call) -> EventFeed:
 def _event_list(page: EventPage, limit: int, *, keep: Literal["start", "end"]) -> EventList:
     """The page as far as it fits: columns go first, then events, from the end that can be asked for again."""
     events, next_after, has_more, left_out = list(page.events), page.next_after, page.has_more, False
-    budget = page_budget(limit)
+    budget = page_budget(limit) - SEALED
     while True:
         notes = ["Later ones are there: call again with after: next_after." if has_more else ""]
         notes += ["Earlier ones are not shown: give since to see them." if left_out else ""]
@@ -130,4 +133,4 @@ def _event_list(page: EventPage, limit: int, *, keep: Literal["start", "end"]) -
 
 def _row(event: Event) -> dict[str, Any]:
     fields = {name: clean_value(getattr(event, name)) for name in COLUMNS}
-    return entry(fields)
+    return entry({**fields, "at": SECONDS.sub("", event.at)})

@@ -13,18 +13,18 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from scale_mcp.tools.card import Card
-from scale_mcp.tools.registry import SIBLINGS, THE_FORTY, cards
+from scale_mcp.tools.registry import SIBLINGS, THE_FORTY, cards, hosted_cards
 from scale_mcp.tools.schema import input_schema, output_schema
-from tests.tool_arguments import ARGUMENTS
+from tests.tool_arguments import ARGUMENTS, HOSTED_ARGUMENTS
 
-SNAPSHOT = Path(__file__).parent / "snapshots" / "definitions.json"
+SNAPSHOTS = Path(__file__).parent / "snapshots"
 UPDATE = "UPDATE_SNAPSHOTS"  # set to 1 to accept the definitions as they are now
 
 # The budget is 7,000 tokens. bench/tokens.mjs counts them; JSON of this kind has 4.5 characters per token.
 CHARACTERS_PER_TOKEN = 4.46
 BUDGET = 7_000
 
-every_card = pytest.mark.parametrize("card", list(cards().values()), ids=lambda card: card.name)
+every_card = pytest.mark.parametrize("card", list(hosted_cards().values()), ids=lambda card: card.name)
 
 
 def shown(card: Card) -> dict[str, Any]:
@@ -44,8 +44,10 @@ def nodes(schema: Any, path: str = "$") -> Iterator[tuple[str, dict[str, Any]]]:
         yield from nodes(child, f"{path}.anyOf[{index}]")
 
 
-def test_the_definitions_change_only_on_purpose():
+@pytest.mark.parametrize("file", ["definitions.json", "hosted_definitions.json"])
+def test_the_definitions_change_only_on_purpose(file: str):
     """Run with UPDATE_SNAPSHOTS=1 to accept a change, and read the difference before committing it."""
+    snapshot, hosted = SNAPSHOTS / file, file.startswith("hosted")
     now = {
         card.name: {
             **shown(card),
@@ -55,14 +57,22 @@ def test_the_definitions_change_only_on_purpose():
             "idempotent": card.idempotent,
             "outputSchema": output_schema(card),
         }
-        for card in cards().values()
+        for card in hosted_cards().values()
+        if (card.name not in cards()) == hosted
     }
     if os.environ.get(UPDATE):
-        SNAPSHOT.parent.mkdir(exist_ok=True)
-        SNAPSHOT.write_text(json.dumps(now, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        snapshot.parent.mkdir(exist_ok=True)
+        snapshot.write_text(json.dumps(now, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
-    assert json.loads(SNAPSHOT.read_text(encoding="utf-8")) == now
-    assert list(json.loads(SNAPSHOT.read_text(encoding="utf-8"))) == list(now)
+    assert json.loads(snapshot.read_text(encoding="utf-8")) == now
+    assert list(json.loads(snapshot.read_text(encoding="utf-8"))) == list(now)
+
+
+def test_a_hosted_server_has_all_tools_in_their_order_and_then_its_own():
+    assert list(hosted_cards()) == [*cards(), "list_events", "wait_for_events"]
+    assert all(hosted_cards()[name] is card for name, card in cards().items())
+    assert {hosted_cards()[name].toolset for name in hosted_cards() if name not in cards()} == {"work"}
+    assert "work" not in {card.toolset for card in cards().values()}
 
 
 def test_the_forty_fit_into_their_budget():
@@ -121,7 +131,7 @@ def test_no_reference_or_docstring_of_the_code_leaks_into_a_schema(card: Card):
 
 @every_card
 def test_the_example_arguments_follow_the_input_schema(card: Card):
-    Draft202012Validator(input_schema(card)).validate(ARGUMENTS[card.name])
+    Draft202012Validator(input_schema(card)).validate((ARGUMENTS | HOSTED_ARGUMENTS)[card.name])
 
 
 def test_schemas_say_what_the_documents_say():

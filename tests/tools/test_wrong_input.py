@@ -26,9 +26,10 @@ from hypothesis.strategies import (
 
 from scale_mcp.tools.arguments import check
 from scale_mcp.tools.card import Call, Card, ToolFailure
-from scale_mcp.tools.registry import cards
+from scale_mcp.tools.registry import cards, hosted_cards
 from scale_mcp.tools.schema import input_schema
-from tests.tool_arguments import ARGUMENTS
+from tests.tool_arguments import ARGUMENTS as OF_ALL_SERVERS
+from tests.tool_arguments import HOSTED_ARGUMENTS
 from tests.tools.conftest import TASK_ID, FakeScale, run
 
 PICTURE = "https://example.com/a.png"
@@ -41,6 +42,7 @@ WRONG_TYPES: dict[str, tuple[Any, ...]] = {
     "array": (5, {"a": 1}, True),
     "object": ("{}", 5, ["a"]),
 }
+ARGUMENTS = OF_ALL_SERVERS | HOSTED_ARGUMENTS
 # What the schema shows is the plainest form; these take others too.
 TAKES_ANY_JSON = ("expected_response", "initial_response")
 TAKES_TEXT_OR_OBJECT = ("metadata",)
@@ -59,9 +61,11 @@ def complaint(card: Card, arguments: Any) -> str:
     return str(caught.value)
 
 
-every_card = pytest.mark.parametrize("card", list(cards().values()), ids=lambda card: card.name)
+every_card = pytest.mark.parametrize("card", list(hosted_cards().values()), ids=lambda card: card.name)
 PARAMETERS = [
-    (card, name, schema) for card in cards().values() for name, schema in input_schema(card)["properties"].items()
+    (card, name, schema)
+    for card in hosted_cards().values()
+    for name, schema in input_schema(card)["properties"].items()
 ]
 every_parameter = pytest.mark.parametrize(
     ("card", "name", "schema"), PARAMETERS, ids=[f"{card.name}-{name}" for card, name, _ in PARAMETERS]
@@ -586,7 +590,7 @@ JSON = recursive(
 @given(sampled_from(list(ARGUMENTS)), JSON, data())
 @settings(max_examples=500, deadline=None)
 def test_no_argument_whatever_it_is_makes_a_check_crash(tool: str, value: Any, choose: DataObject):
-    name = choose.draw(sampled_from([*input_schema(cards()[tool])["properties"], "zzz"]))
+    name = choose.draw(sampled_from([*input_schema(hosted_cards()[tool])["properties"], "zzz"]))
 
     with suppress(ToolFailure):
-        check(cards()[tool], {**ARGUMENTS[tool], name: value}).to_wire()
+        check(hosted_cards()[tool], {**ARGUMENTS[tool], name: value}).to_wire()
