@@ -96,8 +96,14 @@ class Vault:
         return cls(database, master_keys, _open(sealed_root, master_keys, ROOT_ROW, ROOT_PURPOSE), clock)
 
     def seal(self, secret: SecretStr | str, *, row: str, purpose: str) -> str:
-        """Text to store, which only ``open`` with the same row and purpose gives back."""
+        """Text to store, which only ``open`` with the same row and purpose gives back.
+
+        Raises ``VaultError`` when the master keys cannot be looked at anew, where they may have changed: nothing is
+        sealed with one that was given up since.
+        """
         hidden = SecretStr(secret) if isinstance(secret, str) else secret
+        if self._master_keys.place.may_change:
+            self._master_keys.reread()
         return str(envelope.seal(hidden, self._master_keys.current, row, purpose))
 
     def open(self, sealed: str, *, row: str, purpose: str) -> SecretStr:

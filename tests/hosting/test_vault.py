@@ -18,7 +18,7 @@ from scale_mcp.hosting import envelope
 from scale_mcp.hosting.connection_records import connections, scale_keys
 from scale_mcp.hosting.connections import Connections
 from scale_mcp.hosting.envelope import Envelope, NotAuthentic
-from scale_mcp.hosting.master_key_places import FilePlace, put_first
+from scale_mcp.hosting.master_key_places import FilePlace, forget, put_first
 from scale_mcp.hosting.master_keys import MasterKeys, VaultError, new_master_key
 from scale_mcp.hosting.store import Database
 from scale_mcp.hosting.vault import DAMAGED, Vault, vault
@@ -289,7 +289,21 @@ async def test_a_server_that_runs_takes_a_new_master_key_from_the_file_by_itself
     assert await operator.rotate("ada", recorder=Trail()) == 3
 
     assert (await server.keys(record.id))[0][1].get_secret_value() == CANARY
+
+
+async def test_nothing_is_sealed_with_a_master_key_that_was_given_up(database: Database, tmp_path: Path) -> None:
+    place = FilePlace(str(tmp_path / "master.keys"))
+    put_first(place, OLD)
+    running = await Vault.opened(database, MasterKeys(FilePlace(str(place.path))))
+    put_first(place, NEW)
+    await (await Vault.opened(database, MasterKeys(place))).rotate("ada", recorder=Trail())
+    forget(place, OLD.id)
+
     assert Envelope.read(running.seal("x", row="r", purpose="p")).master_id == NEW.id
+
+    place.path.unlink()
+    with pytest.raises(VaultError, match="There is no master key"):
+        running.seal("x", row="r", purpose="p")
 
 
 async def test_derived_secrets_outlast_rotation_and_are_the_same_in_every_replica(
