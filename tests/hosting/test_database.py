@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import anyio
@@ -52,6 +53,21 @@ async def test_writers_wait_for_each_other_and_lose_nothing(database: Database) 
         for _ in range(40):
             tasks.start_soon(change)
     assert await number(database) == before + 40
+
+
+async def test_a_writer_that_gives_up_waiting_leaves_nothing_that_runs_on(database: Database) -> None:
+    before = asyncio.all_tasks()
+    async with database.writing() as connection:
+        await database.changed(connection)
+        with anyio.move_on_after(0.1) as given_up:
+            async with database.writing() as other:
+                await database.changed(other)
+        assert given_up.cancelled_caught
+    if left := asyncio.all_tasks() - before:
+        with anyio.fail_after(30):
+            await asyncio.wait(left)
+    async with database.writing() as connection:
+        await database.changed(connection)
 
 
 async def test_what_fails_in_its_middle_leaves_nothing_behind(database: Database) -> None:

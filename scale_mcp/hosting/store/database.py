@@ -123,7 +123,7 @@ def _sqlite(address: URL) -> AsyncEngine:
         path.touch(mode=0o600)
     else:
         raise StoreError("The database must be a file: what is kept in memory would be lost with the process.")
-    engine = create_async_engine(address)
+    engine = create_async_engine(address, connect_args={"async_creator_fn": _connected_to_file})
 
     @sa.event.listens_for(engine.sync_engine, "connect")
     def _prepare(connection: Any, _: Any) -> None:
@@ -141,6 +141,31 @@ def _sqlite(address: URL) -> AsyncEngine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _connected_to_file(*place: Any, **options: Any) -> Any:
+    """A connection that may be told to stop more than once.
+
+    Whoever is cancelled while waiting for another writer tells it twice. Its thread answers the first time only, and
+    the second one would be waited for without end, also at the end of the process.
+    """
+    import aiosqlite
+
+    connection: Any = aiosqlite.connect(*place, **options)
+    thread = getattr(connection, "_thread", connection)
+    thread.daemon = True  # a statement that never ends does not keep the process
+    stop, told = getattr(connection, "stop", None), False
+
+    def stop_once() -> Any:
+        nonlocal told
+        if told or stop is None:
+            return None
+        told = True
+        return stop()
+
+    if stop is not None:
+        connection.stop = stop_once
+    return connection
 
 
 def _postgresql(address: URL) -> AsyncEngine:
