@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from contextvars import Context
 from dataclasses import dataclass, field
 
-import anyio
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -111,7 +110,9 @@ class GroupWriter:
         """Wait until the row is durable. Raises ``AuditUnavailable``; being cancelled leaves the row on its way."""
         await asyncio.wait([waiting.number], timeout=self._patience if patience is None else patience)
         if not waiting.number.done():
-            raise AuditUnavailable("the database did not answer in time")
+            reason = reason_of(TimeoutError())
+            self._note_failure(reason)
+            raise AuditUnavailable(reason)
         return waiting.number.result()
 
     def withdraw(self, waiting: Waiting) -> bool:
@@ -153,15 +154,14 @@ class GroupWriter:
     async def _write(self, batch: Sequence[Waiting]) -> None:
         owed = list(self._owed)[: MOST_ROWS - len(batch)]
         gap = self.gap
-        with anyio.fail_after(self._patience):
-            async with self._database.writing() as connection:
-                drafts = await _still_owed(connection, owed) if owed else []
-                if gap != Gap():
-                    drafts.append(self._note(gap))
-                drafts += (waiting.draft for waiting in batch)
-                last = await extend(connection, drafts)
-                for waiting in batch:
-                    waiting.in_doubt = True
+        async with asyncio.timeout(self._patience), self._database.writing() as connection:
+            drafts = await _still_owed(connection, owed) if owed else []
+            if gap != Gap():
+                drafts.append(self._note(gap))
+            drafts += (waiting.draft for waiting in batch)
+            last = await extend(connection, drafts)
+            for waiting in batch:
+                waiting.in_doubt = True
         for _ in owed:
             self._owed.popleft()
         self.gap -= gap
@@ -180,11 +180,14 @@ class GroupWriter:
             self.gap += Gap(outcomes=1)
         self._owed.append(draft)
 
-    def _fail(self, batch: Sequence[Waiting], problem: Exception) -> None:
-        reason = reason_of(problem)
+    def _note_failure(self, reason: str) -> None:
         if self.failing_since is None:
             logger.error("The audit trail cannot be written: %s", reason)
         self.failing_since = asyncio.get_running_loop().time()
+
+    def _fail(self, batch: Sequence[Waiting], problem: Exception) -> None:
+        reason = reason_of(problem)
+        self._note_failure(reason)
         for waiting in batch:
             if waiting.draft.kind == OUTCOME:
                 self._keep(waiting.draft)
