@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import httpx2
@@ -20,10 +21,12 @@ from yarl import URL
 
 from scale_mcp.api.aiohttp_errors import translated
 from scale_mcp.api.aiohttp_upload import Upload
+from scale_mcp.api.time_limit import FAR, FarLimit
 
 LONGEST_HEADER = 64 * 1024  # bytes
 WRITTEN_AT_ONCE = 64 * 1024  # bytes of a body that the buffer of an idle connection takes, so that nothing can stall
 NOT_ADDED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")  # headers that aiohttp would add of its own
+TIMERS_OF_AIOHTTP: nullcontext[None] = nullcontext()  # they do without a limit of ours
 
 
 class AiohttpTransport(httpx2.AsyncBaseTransport):
@@ -53,7 +56,10 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
         given: Mapping[str, float | None] = request.extensions.get("timeout", {})
         address, headers = _address(request.url), _headers(request)
         chunked = True if headers.popall("Transfer-Encoding", ()) else None
-        await self._take_place(given.get("pool"))
+        if not self._free.locked():
+            await self._free.acquire()
+        else:
+            await self._take_place(given.get("pool"))
         upload: Upload | None = None
         failure: BaseException
         try:
@@ -91,25 +97,51 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
         """Status, headers and the whole body, undecoded; of a body with more than ``most`` bytes only the beginning.
 
         The same without httpx2's objects, which take half as long again as aiohttp itself. The address goes out as it
-        is, ``headers`` hold no line breaks, and ``content`` has at most WRITTEN_AT_ONCE bytes.
+        is, ``headers`` hold no line breaks, and ``content`` has at most WRITTEN_AT_ONCE bytes. Where there is plenty of
+        time for reading, it counts from the beginning of the request, and again from each piece of the body.
         """
-        await self._take_place(timeouts.get("pool"))
+        if not self._free.locked():
+            await self._free.acquire()
+        else:
+            await self._take_place(timeouts.get("pool"))
+        clock, read = asyncio.get_running_loop().time, timeouts.get("read")
+        limit: FarLimit | None = None
+        if read is not None and read > FAR and read >= (timeouts.get("connect") or 0.0):
+            limit = FarLimit(clock() + read)  # aiohttp makes and cancels a timer with each piece
+            timeouts = {**timeouts, "read": None}
+        middlewares = () if method == "POST" else None  # aiohttp itself sends no POST twice
+        answer: _Answer | None = None
+        failure: Exception
+        parts: list[bytes] = []
         try:
-            answer = await self._begin(method, URL(address, encoded=True), CIMultiDict(headers), content, timeouts)
-            parts, size = [], 0
-            try:
-                async for piece in _Body(answer):
-                    parts.append(piece)
+            with limit or TIMERS_OF_AIOHTTP:
+                target, given = URL(address, encoded=True), CIMultiDict(headers)
+                answer = await self._begin(method, target, given, content, timeouts, middlewares=middlewares)
+                body, size = answer.content, 0
+                while size <= most and not body.at_eof():
+                    parts.append(piece := await body.readany())
                     size += len(piece)
-                    if size > most:
-                        break
-            finally:
-                answer.close()
+                    if limit is not None and read is not None:
+                        limit.move(clock() + read)
+            if not answer.was_reset:  # for aiohttp a body without a length is complete then
+                return answer.status, answer.raw_headers, b"".join(parts)
+            failure = httpx2.ReadError("The connection was reset.")
+        except httpx2.HTTPError as error:
+            failure = error
+        except Exception as error:
+            if limit is not None and limit.expired():
+                failure = httpx2.ReadTimeout("Nothing came in time.")
+            elif answer is not None and answer.was_reset:
+                failure = httpx2.ReadError("The connection was reset.")
+            else:
+                failure = translated(error)
         finally:
+            if answer is not None:
+                answer.close()
             self._free.release()
-        return answer.status, answer.raw_headers, b"".join(parts)
+        raise failure  # outside of the handler: aiohttp's errors hold the headers, so none is kept as context
 
-    async def _begin(
+    def _begin(
         self,
         method: str,
         address: URL,
@@ -118,9 +150,10 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
         timeouts: Mapping[str, float | None],
         *,
         chunked: bool | None = None,
-    ) -> _Answer:
+        middlewares: tuple[()] | None = None,
+    ) -> Awaitable[_Answer]:
         """Send a request and give the answer when its head is there."""
-        answer = await self._open_session().request(
+        sent = self._open_session().request(
             method,
             address,
             headers=headers,
@@ -130,9 +163,9 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
             allow_redirects=False,
             timeout=self._timeout(timeouts.get("connect"), timeouts.get("read")),
             ssl=self._checks if address.scheme == "https" else True,
+            middlewares=middlewares,
         )
-        assert isinstance(answer, _Answer)
-        return answer
+        return cast("Awaitable[_Answer]", sent)
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._closed:
@@ -171,9 +204,6 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
 
     async def _take_place(self, within: float | None) -> None:
         """Wait until there may be one more connection."""
-        if not self._free.locked():
-            await self._free.acquire()
-            return
         try:
             async with asyncio.timeout(within):
                 await self._free.acquire()

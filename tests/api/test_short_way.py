@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from scale_mcp.api import (
     ApiOptions,
     Conflict,
+    ConnectionFailed,
     NotFound,
     RateLimited,
     RefusedBeforeSending,
@@ -18,6 +20,7 @@ from scale_mcp.api import (
     ScaleError,
     ServerError,
     UnexpectedAnswer,
+    aiohttp_transport,
 )
 from scale_mcp.api.aiohttp_transport import AiohttpTransport
 from scale_mcp.api.trace import recording
@@ -180,6 +183,52 @@ async def test_an_answer_that_breaks_off_is_in_doubt(transport: httpx2.AsyncBase
 
     assert caught.value.in_doubt
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"])
+@pytest.mark.parametrize("all_are_far", [True, False])
+async def test_an_answer_that_does_not_come_in_time_is_in_doubt_and_its_connection_is_closed(
+    transport: httpx2.AsyncBaseTransport, monkeypatch: pytest.MonkeyPatch, begun: bytes, all_are_far: bool
+):
+    if all_are_far:
+        monkeypatch.setattr(aiohttp_transport, "FAR", 0.0)
+
+    async def slow(visitor: Visitor) -> None:
+        await visitor.request()
+        await visitor.send(begun)
+        await visitor.gone()
+
+    short = {"io_timeout": 0.1, "connect_timeout": 0.1}
+    async with serving(slow) as server, scale(server, transport, **short) as api:
+        with pytest.raises(ConnectionFailed, match="ReadTimeout") as caught:
+            await api.tasks.set_metadata(TASK_ID, {})
+        await asyncio.wait_for(server.finished.wait(), 5)
+
+    assert caught.value.in_doubt
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("call", ["write", "read", "delete"])
+async def test_nothing_is_sent_twice_when_a_kept_connection_breaks(transport: httpx2.AsyncBaseTransport, call: str):
+    calls: dict[str, Any] = {
+        "write": lambda api: api.tasks.set_metadata(TASK_ID, {}),
+        "read": lambda api: api.tasks.get(TASK_ID),
+        "delete": lambda api: api.tasks.delete_tags(TASK_ID, ["a"]),
+    }
+
+    async def once(visitor: Visitor) -> None:
+        await visitor.request()
+        await visitor.send(answer("200 OK", TASK))
+        await visitor.request()
+        visitor.close()
+
+    async with serving(once) as server, scale(server, transport) as api:
+        await api.tasks.get(TASK_ID)
+        with pytest.raises(ConnectionFailed) as caught:
+            await calls[call](api)
+
+    assert caught.value.in_doubt == (call != "read")
+    assert len(server.requests) == 2
 
 
 async def test_a_refused_connection_leaves_no_doubt(transport: httpx2.AsyncBaseTransport):
