@@ -131,7 +131,7 @@ def edit(
     tasks_per_day: options.TasksPerDay = None,
     cost_per_day: options.CostPerDay = None,
     disabled: Annotated[
-        bool | None, typer.Option("--disable/--enable", help="Refuse all its calls, or take them again.")
+        bool | None, typer.Option("--disabled/--enabled", help="Refuse all its calls, or take them again.")
     ] = None,
     **flags: Any,
 ) -> None:
