@@ -5,18 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 import httpx2
+import mcp.types as t
 import pytest
 from mcp.shared.inbound import x_mcp_header_map
 from opentelemetry import trace
 
 from scale_mcp.api import ApiOptions, ScaleApi
 from scale_mcp.server.build import build_server
+from scale_mcp.server.calls import OwnersDesk
 from scale_mcp.server.connection import Connection
+from scale_mcp.server.discovery import LocalTool
+from scale_mcp.server.guard import Context
+from scale_mcp.server.limits import CallLimit
+from scale_mcp.server.selection import Selection
 from scale_mcp.server.shortcut import ShortcutServer, shortcut_of
+from scale_mcp.server.surface import ToolSurface
 from scale_mcp.tools.registry import cards
 from scale_mcp.tools.schema import input_schema
 from tests.both_ways import HANDSHAKE, MODERN, Answer, at_door, recorded, same, without
-from tests.small_cards import FakeApi, built, settings
+from tests.small_cards import CARDS, FakeApi, built, settings
 from tests.tool_arguments import ARGUMENTS
 from tests.tools.conftest import FakeScale
 
@@ -180,6 +187,21 @@ async def test_in_discovery_no_tool_is_plain() -> None:
     assert not found[0]["result"]["isError"]
     assert found[1]["error"]["message"] == "Unknown tool: look"
     assert not taken
+
+
+def test_a_tool_of_the_servers_own_is_not_plain_even_under_the_name_of_a_card() -> None:
+    desk = OwnersDesk(Connection(FakeApi(), "live"), settings(), CallLimit(0))  # type: ignore[arg-type]
+    tools = ToolSurface(Selection(CARDS), desk, settings())
+    before = tools.plain_card("look")
+
+    tools.add(LocalTool(t.Tool(name="look", input_schema={"type": "object"}), _nothing))
+
+    assert before is CARDS["look"]
+    assert tools.plain_card("look") is None
+
+
+async def _nothing(ctx: Context, params: t.CallToolRequestParams) -> t.CallToolResult:
+    return t.CallToolResult(content=[])
 
 
 def test_no_tool_asks_for_headers_with_its_arguments() -> None:
