@@ -27,6 +27,8 @@ COMMANDS: dict[str, Entry] = {
     "connection": Entry("Scale accounts and their keys.", "Serve many"),
     "persona": Entry("Who may call, what they may use, their tokens.", "Serve many"),
     "apply": Entry("Personas and more from one file.", "Serve many"),
+    "webhook": Entry("Your own addresses that get what happens at Scale.", "Serve many"),
+    "events": Entry("What happened at Scale.", "Serve many"),
     "vault": Entry("Master keys: make, rotate, look.", "Serve many"),
     "tools": Entry("List the tools and what they need.", "Look inside"),
     "call": Entry("Call one tool from a shell.", "Look inside"),
