@@ -1,5 +1,9 @@
 """The operator's commands before anything is opened: what they ask for, refuse and never repeat."""
 
+import os
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -8,7 +12,7 @@ from typer.testing import CliRunner, Result
 from scale_mcp.cli.app import app
 from scale_mcp.hosting.master_keys import new_master_key
 
-from .conftest import run
+from .conftest import COMMAND, run
 
 CANARY = "live_c4n4ryXq7Zk2Vd9Lm"
 SECRET_TAKERS = [("add", "main"), ("add-key", "main"), ("rotate", "main"), ("callback-secret", "main")]
@@ -133,8 +137,40 @@ def test_a_password_in_the_address_of_the_database_is_not_shown() -> None:
     assert "hunter2" not in result.output
 
 
-def test_a_key_that_is_typed_is_not_echoed() -> None:
-    """A process without a terminal reads stdin; what it was given stands in neither stream."""
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such terminals")
+def test_a_key_that_is_typed_at_the_prompt_is_not_echoed() -> None:
+    import pty
+
+    invoke("vault", "new-key", "--save")
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, "connection", "add", "main", "--no-check"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,  # without the terminal of whoever runs the tests
+        close_fds=True,
+    )
+    os.close(theirs)
+    shown = b""
+    try:
+        while b"Scale API key: " not in shown:  # the blank comes once the echo is off
+            shown += os.read(ours, 4096)
+        os.write(ours, f"{CANARY}\n".encode())
+        with suppress(OSError):  # the other end is closed: it has ended
+            while more := os.read(ours, 4096):
+                shown += more
+        assert process.wait(timeout=60) == 0, shown
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+    assert b"Added main" in shown
+    assert b"c4n4ry" not in shown
+
+
+def test_a_key_that_is_piped_in_is_not_repeated() -> None:
     invoke("vault", "new-key", "--save")
 
     done = run("connection", "add", "main", "--no-check", given=CANARY)
