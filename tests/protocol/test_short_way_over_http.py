@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -312,7 +313,7 @@ async def test_a_server_that_stops_waits_for_calls_that_end_in_time(version: str
 
         tasks.start_soon(call)
         await checkpoint()
-        await in_flight.finish(10)
+        await in_flight.finish(math.inf)
 
     assert found[0]["result"]["structuredContent"] == {"said": "x"}
 
