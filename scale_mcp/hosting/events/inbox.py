@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from scale_mcp.api.errors import NotFound, ScaleError
 from scale_mcp.hosting.clock import Clock, stamp, utc_now
+from scale_mcp.hosting.errors import OperatorError
 from scale_mcp.hosting.events.bell import Bell
 from scale_mcp.hosting.events.facts import Facts, Subject, of_batch, of_task
 from scale_mcp.hosting.events.leases import WAITING, Leases, insert_new
@@ -23,6 +24,7 @@ from scale_mcp.hosting.events.log import EventLog
 from scale_mcp.hosting.events.tables import inbox
 from scale_mcp.hosting.ids import new_id
 from scale_mcp.hosting.store import Database
+from scale_mcp.tools.card import ToolFailure
 
 if TYPE_CHECKING:
     from scale_mcp.api import ScaleApi
@@ -41,7 +43,10 @@ class Apis(Protocol):
     """The opened Scale API of each connection."""
 
     async def api(self, connection_id: str) -> ScaleApi | None:
-        """None when there is no such connection any more. Whoever opened the api closes it."""
+        """None when there is no such connection any more. Whoever opened the api closes it.
+
+        May raise OperatorError or ToolFailure when the connection cannot be used at the moment.
+        """
         ...
 
 
@@ -119,7 +124,7 @@ class Inbox:
                 facts = await self._read(row.connection_id, row.subject, row.name)
             if facts is not None:
                 await self._events.note(row.connection_id, [facts], said=row.said)
-        except (ScaleError, TimeoutError) as problem:
+        except (ScaleError, OperatorError, ToolFailure, TimeoutError) as problem:
             await self._postpone(token, row, str(problem) or "no answer in time")
         except Exception as fault:
             log.exception("A callback cannot be worked off; it is tried again")

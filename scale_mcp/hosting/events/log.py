@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import anyio
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,9 +18,12 @@ from scale_mcp.hosting.events.tables import event_facts, event_head, events, inb
 from scale_mcp.hosting.store import Database
 from scale_mcp.tools.feed import Event, EventFilter
 
+log = logging.getLogger(__name__)
+
 OnAdded = Callable[[AsyncConnection, Sequence[Event]], Awaitable[None]]
 
 EVERYTHING = EventFilter()
+KEPT = timedelta(days=30)  # Scale repeats a callback for a day; who asks for events asks for recent ones
 PRUNED_AT_ONCE = 1_000  # rows in one transaction
 
 
@@ -113,6 +118,15 @@ class EventLog:
         query = _query(connections, projects, wanted).order_by(events.c.position.desc()).limit(limit)
         async with self._database.reading() as connection:
             return [_read(row) for row in await connection.execute(query)][::-1]
+
+    async def tidy(self, keep: timedelta = KEPT, every: float = 3_600.0) -> None:
+        """Forget what is old, for good: once every so many seconds. Any number of replicas may do so."""
+        while True:
+            try:
+                await self.prune(keep)
+            except Exception:
+                log.exception("Old events cannot be removed; trying again")
+            await anyio.sleep(every)
 
     async def prune(self, keep: timedelta) -> int:
         """Forget events and finished callbacks older than ``keep``; returns how many events went."""

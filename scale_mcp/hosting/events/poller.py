@@ -18,6 +18,7 @@ from anyio.abc import TaskGroup
 
 from scale_mcp.api.errors import ScaleError
 from scale_mcp.hosting.clock import Clock, moment, stamp, utc_now
+from scale_mcp.hosting.errors import OperatorError
 from scale_mcp.hosting.events.facts import Facts, of_batch, of_task, time_of
 from scale_mcp.hosting.events.inbox import Apis
 from scale_mcp.hosting.events.leases import insert_new
@@ -27,6 +28,7 @@ from scale_mcp.hosting.ids import new_id
 from scale_mcp.hosting.store import Database
 from scale_mcp.models.batches import BatchFilter
 from scale_mcp.models.tasks import TaskFilter
+from scale_mcp.tools.card import ToolFailure
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +136,12 @@ class Poller:
     async def _poll(self, claim: _Claim) -> None:
         try:
             outcome: dict[str, Any] = {"problem": None, "seen_until": stamp(await self._read(claim))}
-        except (ScaleError, TimeoutError) as problem:  # the next poll begins where this one began
+        except (
+            ScaleError,
+            OperatorError,
+            ToolFailure,
+            TimeoutError,
+        ) as problem:  # the next poll begins where this one began
             outcome = {"problem": str(problem)[:500] or "no answer in time"}
         except Exception as fault:
             log.exception("A connection cannot be polled; it is tried again")
