@@ -87,6 +87,11 @@ class KeyPool:
         now = self.options.clock()
         return [lane.health(now) for lane in self._lanes.values()]
 
+    @property
+    def under_pressure(self) -> bool:
+        """Whether a key was limited, and has not been fine again since."""
+        return any(lane.probation and not lane.refused for lane in self._lanes.values())
+
     def is_alone(self, lane: Lane) -> bool:
         """Whether no other key could do this one's work."""
         return all(other is lane or other.refused for other in self._lanes.values())

@@ -47,6 +47,7 @@ class Trace:
 
     exchanges: deque[Exchange] = field(default_factory=lambda: deque(maxlen=KEPT))
     requests: int = 0
+    outer: Trace | None = None  # a recording that this one is within; it records the same
 
     @property
     def retries(self) -> int:
@@ -62,8 +63,8 @@ _current: ContextVar[Trace | None] = ContextVar("scale_api_trace", default=None)
 
 @contextmanager
 def recording() -> Iterator[Trace]:
-    """Record the requests of this task and of the tasks it starts."""
-    trace = Trace()
+    """Record the requests of this task and of the tasks it starts. One recording may be within another."""
+    trace = Trace(outer=_current.get())
     token = _current.set(trace)
     try:
         yield trace
@@ -74,8 +75,10 @@ def recording() -> Iterator[Trace]:
 def begin(method: str, template: str) -> Exchange:
     """A new exchange, kept when somebody records."""
     exchange = Exchange(method, template)
-    if trace := _current.get():
+    trace = _current.get()
+    while trace is not None:
         trace.exchanges.append(exchange)
+        trace = trace.outer
     return exchange
 
 
@@ -84,5 +87,7 @@ def note(exchange: Exchange, status: int | None, request_id: str | None) -> None
     exchange.statuses.append(status)
     if request_id:
         exchange.request_ids.append(request_id)
-    if trace := _current.get():
+    trace = _current.get()
+    while trace is not None:
         trace.requests += 1
+        trace = trace.outer

@@ -518,6 +518,17 @@ async def test_a_trace_tells_attempts_statuses_and_request_ids_and_no_names():
     assert "secret-id" not in repr(trace)
 
 
+async def test_a_recording_within_another_takes_nothing_away_from_it():
+    api, _ = scale(ok(TASK))
+    with recording() as outer:
+        await api.tasks.get(TASK_ID)
+        with recording() as inner:
+            await api.tasks.get(TASK_ID)
+
+    assert (len(outer.exchanges), outer.requests) == (2, 2)
+    assert (len(inner.exchanges), inner.requests) == (1, 1)
+
+
 async def test_traces_of_concurrent_calls_do_not_mix():
     api, _ = scale(ok(TASK))
     seen: dict[str, int] = {}

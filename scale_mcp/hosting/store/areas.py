@@ -6,5 +6,7 @@ import scale_mcp.hosting.approvals
 import scale_mcp.hosting.audit.chain
 import scale_mcp.hosting.connection_records
 import scale_mcp.hosting.events.tables
+import scale_mcp.hosting.health
+import scale_mcp.hosting.homes
 import scale_mcp.hosting.persona_tables
 import scale_mcp.hosting.spent_answers  # noqa: F401
