@@ -64,7 +64,9 @@ def carry_out(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
         stop(Exit.UNREACHABLE, str(problem))
     except KeyRefused as problem:
         stop(Exit.REFUSED, str(problem))
-    except (OperatorError, StoreError, AuditUnavailable) as problem:
+    except AuditUnavailable as problem:
+        stop(Exit.FAILED, f"the audit trail cannot be written, so nothing was changed: {problem.reason}")
+    except (OperatorError, StoreError) as problem:
         stop(Exit.FAILED, str(problem))
     except SQLAlchemyError as problem:
         reason = str(getattr(problem, "orig", None) or type(problem).__name__).splitlines()[0]

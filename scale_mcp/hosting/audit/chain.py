@@ -96,7 +96,7 @@ def draft(time: str, replica: str, kind: str, content: Mapping[str, Any]) -> Dra
     """A row to be written. Raises ``ValueError`` for a kind that is none and for content that is not JSON."""
     if not KIND.fullmatch(kind):
         raise ValueError(f"{kind!r} is no kind of audit row; write it like persona.added.")
-    return Draft(time, one_line(replica, LONGEST_REPLICA), kind, canonical(content), facts_of(content))
+    return Draft(time, one_line(replica, LONGEST_REPLICA), kind, canonical(content), facts_of(kind, content))
 
 
 def canonical(value: Any) -> str:
@@ -104,12 +104,18 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
-def facts_of(content: Mapping[str, Any]) -> dict[str, str | None]:
-    """The columns to search by. Only text is taken over, on one line and capped."""
-    return {
-        column: one_line(value, LONGEST_FACT) if isinstance(value := content.get(name), str) else None
-        for column, name in FACTS.items()
-    }
+def facts_of(kind: str, content: Mapping[str, Any]) -> dict[str, str | None]:
+    """The columns to search by, on one line and capped. What stands there as an object goes by its name."""
+    facts = {column: _fact(content.get(name)) for column, name in FACTS.items()}
+    if kind.startswith("persona."):
+        facts["persona"] = facts["persona"] or _fact(content.get("name"))
+    return facts
+
+
+def _fact(value: Any) -> str | None:
+    if isinstance(value, Mapping):
+        value = value.get("name")
+    return one_line(value, LONGEST_FACT) if isinstance(value, str) else None
 
 
 def row_hash(prev_hash: str, seq: int, time: str, replica: str, kind: str, content: str) -> str:

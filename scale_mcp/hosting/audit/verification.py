@@ -167,7 +167,7 @@ class _Check:
     def _content(self, row: RowMapping) -> None:
         try:
             content = json.loads(row["content"])
-            facts = facts_of(content)
+            facts = facts_of(row["kind"], content)
         except (ValueError, AttributeError, RecursionError):
             if self._wrong != row["seq"]:
                 self._fault(row["seq"], "was edited: its content cannot be read.")
