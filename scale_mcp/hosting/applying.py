@@ -16,7 +16,7 @@ from scale_mcp.hosting.connection_records import connections
 from scale_mcp.hosting.declaration import Declaration
 from scale_mcp.hosting.events import webhook_records
 from scale_mcp.hosting.events.webhooks import Webhooks
-from scale_mcp.hosting.persona_store import PersonaError, Personas, all_personas, shown
+from scale_mcp.hosting.persona_store import PersonaError, Personas, all_personas, changing, shown
 from scale_mcp.hosting.persona_tables import claims
 from scale_mcp.hosting.personas import Persona
 from scale_mcp.hosting.rates import read_rates, write_rates
@@ -101,7 +101,7 @@ async def apply(
     trail = _Unrecorded() if dry_run else recorder
     work = _Work(declared, database, trail, _Unsealed() if dry_run or vault is None else vault, actor, clock)
     try:
-        async with database.writing() as connection:
+        async with changing(database) as connection:
             applied = await work.done(connection, prune)
             if dry_run:
                 raise _OnlyTried

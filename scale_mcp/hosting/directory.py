@@ -42,12 +42,15 @@ class Directory:
             .outerjoin(personas, personas.c.id == tokens.c.persona_id)
         )
         row = await self._one(found)
-        if row is None or row["token_id"] is None or row["persona_disabled"] or not FORM.fullmatch(token):
+        if row is None or row["token_id"] is None or not FORM.fullmatch(token):
             return None
         if row["expires_at"] is not None and row["expires_at"] <= stamp(self._clock()):
             return None
+        persona = persona_from(row)
+        if persona.disabled:
+            return None
         return Caller(
-            persona_from(row),
+            persona,
             row["user_name"],
             row["number"],
             token_id=row["token_id"],
@@ -68,9 +71,10 @@ class Directory:
             .outerjoin(personas, personas.c.id == sa.func.coalesce(by_claim, by_name))
         )
         row = await self._one(found)
-        if row is None or row["persona_id"] is None or row["persona_disabled"]:
+        if row is None or row["persona_id"] is None:
             return None
-        return Caller(persona_from(row), user, row["number"], client=client)
+        persona = persona_from(row)
+        return None if persona.disabled else Caller(persona, user, row["number"], client=client)
 
     async def revision(self) -> int:
         """The number of changes so far: callers found at another number may not be what they were."""

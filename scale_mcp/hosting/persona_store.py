@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from scale_mcp.hosting.persona_checks import problems_with
 from scale_mcp.hosting.persona_tables import personas, spending
 from scale_mcp.hosting.personas import Persona, policy_of, with_policy
 from scale_mcp.hosting.rates import read_rates
+from scale_mcp.hosting.store.tables import revision
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -45,26 +47,26 @@ class Personas:
     async def get(self, name_or_id: str) -> Persona:
         """Raises ``PersonaError`` when there is none."""
         async with self._database.reading() as connection:
-            return await row_named(connection, name_or_id)
+            return await persona_named(connection, name_or_id)
 
     async def add(self, persona: Persona, *, actor: str) -> Persona:
         """Keep a new persona; its id and time of creation are given here.
 
         Raises ``PersonaError`` for a name that is taken or impossible, and for scopes and tools that do not exist.
         """
-        async with self._database.writing() as connection:
+        async with changing(self._database) as connection:
             return await self.add_in(connection, persona, actor=actor)
 
     async def edit(self, name_or_id: str, changes: Mapping[str, Any], *, actor: str) -> Persona:
         """Give a persona other values of the named fields. Raises ``PersonaError`` as ``add`` does."""
-        async with self._database.writing() as connection:
-            before = await row_named(connection, name_or_id)
+        async with changing(self._database) as connection:
+            before = await persona_named(connection, name_or_id)
             return await self.edit_in(connection, before, replace(before, **changes), actor=actor)
 
     async def remove(self, name_or_id: str, *, actor: str) -> Persona:
         """Forget a persona with its tokens and its spending. The audit trail keeps what it did."""
-        async with self._database.writing() as connection:
-            persona = await row_named(connection, name_or_id)
+        async with changing(self._database) as connection:
+            persona = await persona_named(connection, name_or_id)
             await self.remove_in(connection, persona, actor=actor)
             return persona
 
@@ -114,6 +116,14 @@ class Personas:
         await self._recorder.append(kind, content, connection=connection)
 
 
+@asynccontextmanager
+async def changing(database: Database) -> AsyncIterator[AsyncConnection]:
+    """A transaction in which personas are changed. Such changes go one after the other, in all replicas."""
+    async with database.writing() as connection:
+        await connection.execute(sa.select(revision.c.number).with_for_update())  # SQLite waits for writers anyway
+        yield connection
+
+
 def shown(persona: Persona) -> dict[str, Any]:
     """A persona as JSON for people and for the audit trail: what it is for, and what is not the default."""
     flags = {name: True for name in ("disabled", "declared") if getattr(persona, name)}
@@ -135,7 +145,7 @@ async def all_personas(connection: AsyncConnection) -> list[Persona]:
     return [persona_from(row) for row in rows.mappings()]
 
 
-async def row_named(connection: AsyncConnection, name_or_id: str) -> Persona:
+async def persona_named(connection: AsyncConnection, name_or_id: str) -> Persona:
     """The persona of this name, or else of this id. Raises ``PersonaError`` when there is none."""
     either = sa.or_(personas.c.name == name_or_id, personas.c.id == name_or_id)
     rows = (await connection.execute(sa.select(*persona_columns()).where(either))).mappings().all()

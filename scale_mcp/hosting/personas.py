@@ -7,7 +7,7 @@ the one that a token belongs to, ``scopes`` says what it may use.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from decimal import Decimal
@@ -133,29 +133,39 @@ def policy_of(persona: Persona) -> dict[str, Any]:
 
 
 def with_policy(persona: Persona, wire: Mapping[str, Any]) -> Persona:
-    """The persona with what ``policy_of`` wrote. Fields of a newer version are left out."""
-    given: dict[str, Any] = {}
-    for name, value in wire.items():
-        if name == "budget":
-            given[name] = budget_from(value)
-        elif name == "routes":
-            given[name] = tuple(route_from(route) for route in value)
-        elif name in POLICY:
-            given[name] = tuple(value) if isinstance(value, list) else value
-    return replace(persona, **given)
+    """The persona with what ``policy_of`` wrote.
+
+    What this version does not understand a newer one wrote, and it may be a restriction: such a persona is disabled
+    here, rather than allowed what nobody meant.
+    """
+    try:
+        given = {name: _FROM_JSON.get(name, _plain)(value) for name, value in wire.items()}
+        if not given.keys() <= set(POLICY):
+            return replace(persona, disabled=True)
+        return replace(persona, **given)
+    except (TypeError, KeyError, ArithmeticError):
+        return replace(persona, disabled=True)
 
 
-def budget_from(wire: Mapping[str, Any]) -> Budget:
-    known = {name: value for name, value in wire.items() if name in {f.name for f in fields(Budget)}}
-    if known.get("cost_per_day") is not None:
-        known["cost_per_day"] = Decimal(str(known["cost_per_day"]))
-    return Budget(**known)
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
-def route_from(wire: Mapping[str, Any]) -> Route:
-    names = {f.name for f in fields(When)}
-    when = When(**{name: tuple(value) for name, value in wire.get("when", {}).items() if name in names})
-    return Route(wire["connection"], when, bool(wire.get("fallback", False)))
+def _budget(wire: Mapping[str, Any]) -> Budget:
+    cost = wire.get("cost_per_day")
+    return Budget(**{**wire, "cost_per_day": Decimal(cost) if cost is not None else None})
+
+
+def _route(wire: Mapping[str, Any]) -> Route:
+    when = When(**{name: tuple(values) for name, values in wire.get("when", {}).items()})
+    return Route(**{**wire, "when": when})
+
+
+def _routes(wire: list[Mapping[str, Any]]) -> tuple[Route, ...]:
+    return tuple(_route(route) for route in wire)
+
+
+_FROM_JSON: dict[str, Callable[[Any], Any]] = {"budget": _budget, "routes": _routes}
 
 
 def _as_json(value: Any) -> Any:

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from scale_mcp.hosting.clock import Clock, stamp, utc_now
 from scale_mcp.hosting.ids import new_id
-from scale_mcp.hosting.persona_store import PersonaError, row_named
+from scale_mcp.hosting.persona_store import PersonaError, changing, persona_named
 from scale_mcp.hosting.persona_tables import personas, tokens
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ class Tokens:
             raise PersonaError("The token would be expired from the start; give it a time to live above zero.")
         secret = PREFIX + secrets.token_urlsafe(32)
         now = self._clock()
-        async with self._database.writing() as connection:
-            owner = await row_named(connection, persona)
+        async with changing(self._database) as connection:
+            owner = await persona_named(connection, persona)
             record = TokenRecord(
                 id=new_id("tok"),
                 persona=owner.name,
@@ -94,7 +94,7 @@ class Tokens:
         query = _records().order_by(tokens.c.created_at, tokens.c.id)
         async with self._database.reading() as connection:
             if persona is not None:
-                query = query.where(tokens.c.persona_id == (await row_named(connection, persona)).id)
+                query = query.where(tokens.c.persona_id == (await persona_named(connection, persona)).id)
             return [TokenRecord(**row) for row in (await connection.execute(query)).mappings()]
 
     async def revoke(self, token_id: str, *, actor: str) -> TokenRecord:
@@ -102,7 +102,7 @@ class Tokens:
 
         Raises ``PersonaError`` for an id that no token has.
         """
-        async with self._database.writing() as connection:
+        async with changing(self._database) as connection:
             record = await _record(connection, token_id)
             if record.revoked_at is None:
                 await connection.execute(

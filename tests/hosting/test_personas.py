@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
+import anyio
 import pytest
 import sqlalchemy as sa
 
@@ -132,6 +133,65 @@ async def test_two_personas_cannot_have_one_name(office: Office) -> None:
         await office.personas.add(FULL, actor="ann")
     with pytest.raises(PersonaError, match="already"):
         await office.personas.edit("other", {"name": "night-shift"}, actor="ann")
+
+
+async def test_changes_by_several_operators_at_once_lose_nothing(office: Office, database: Database) -> None:
+    await office.personas.add(FULL, actor="ann")
+    changes: list[dict[str, object]] = [
+        {"purpose": "other"},
+        {"read_only": True},
+        {"models": ()},
+        {"confirm": "never"},
+        {"deny": ()},
+        {"scopes": ("*:read",)},
+    ]
+    async with Database.opened(address(database)) as other, anyio.create_task_group() as group:
+        elsewhere = Personas(other, office.trail, office.clock)
+        for number, change in enumerate(changes):
+            at = office.personas if number % 2 else elsewhere
+            group.start_soon(lambda at=at, change=change: at.edit("night-shift", change, actor="ann"))
+    after = await office.personas.get("night-shift")
+    assert {name: getattr(after, name) for change in changes for name in change} == {
+        name: value for change in changes for name, value in change.items()
+    }
+
+
+async def test_of_several_personas_of_one_name_that_are_added_at_once_one_is_kept(office: Office) -> None:
+    refused = 0
+
+    async def add() -> None:
+        nonlocal refused
+        try:
+            await office.personas.add(FULL, actor="ann")
+        except PersonaError:
+            refused += 1
+
+    async with anyio.create_task_group() as group:
+        for _ in range(5):
+            group.start_soon(add)
+    assert refused == 4
+    assert len(await office.personas.list()) == 1
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"networks": ["10.0.0.0/8"]},
+        {"budget": {"tokens_per_day": 5}},
+        {"routes": [{"connection": "main", "only_at_night": True}]},
+        {"routes": [{"connection": "main", "when": {"weekdays": ["mon"]}}]},
+        {"budget": {"cost_per_day": "much"}},
+        {"routes": [{}]},
+    ],
+)
+async def test_a_persona_with_a_policy_that_is_not_understood_is_refused_not_unrestricted(
+    office: Office, database: Database, written: dict[str, object]
+) -> None:
+    token = await office.signed_up()
+    async with database.writing() as connection:
+        await connection.execute(sa.update(personas).values(policy={"scopes": ["*"], **written}))
+    assert await office.directory.find(token) is None
+    assert (await office.personas.get("night-shift")).disabled
 
 
 async def test_an_unknown_persona_or_token_is_told_with_where_to_look(office: Office) -> None:
