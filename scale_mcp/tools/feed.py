@@ -55,8 +55,11 @@ class EventFilter:
 
 
 def cursor_at(position: int) -> str:
-    """The cursor after which what happened later than this position comes."""
-    return str(position)
+    """The cursor after which what happened later than this position comes.
+
+    Always of one length, so that not even a sealed one tells how much goes on elsewhere.
+    """
+    return f"{position:018}"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from scale_mcp.tools.arguments import check
 from scale_mcp.tools.card import Call, ToolFailure, ToolOutput
-from scale_mcp.tools.feed import Event, EventFilter, EventPage, Tick
+from scale_mcp.tools.feed import Event, EventFilter, EventPage, Tick, cursor_at
 from scale_mcp.tools.fitting import tokens
 from scale_mcp.tools.registry import hosted_cards
 from scale_mcp.tools.schema import output_schema
@@ -108,7 +108,7 @@ async def test_names_beyond_measure_shorten_the_page_from_the_end_that_can_be_as
         assert "since" in found["note"]
     else:
         assert shown[0] == 0
-        assert found["next_after"] == str(shown[-1])
+        assert found["next_after"] == cursor_at(shown[-1])
         assert found["has_more"] is True
 
 
