@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -140,7 +141,9 @@ async def opened_house(
     **overrides: Any,
 ) -> AsyncIterator[House]:
     """Serve until the end of the block."""
-    configured = settings(**{**HOSTED, **overrides})
+    listener = listen("127.0.0.1", 0)
+    address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    configured = settings(**{**HOSTED, "public_url": address, **overrides})
     directory = Directory(database, clock)
     sign_in = sign_in_for(configured, directory, clock=clock)
     api = Watched()
@@ -155,9 +158,9 @@ async def opened_house(
     app = web_app(server, configured)
     streams = Streams(sign_in, clock, every=look_every, most=most_streams)
     put_behind_gate(app, sign_in, configured, streams=streams, sessions=Sessions(clock, most=most_sessions))
-    async with serving(app) as base:
+    async with serving(app, listener):
         yield House(
-            base,
+            address,
             Personas(database, NoTrail(), clock),
             Tokens(database, NoTrail(), clock),
             sign_in,
@@ -168,9 +171,8 @@ async def opened_house(
 
 
 @asynccontextmanager
-async def serving(app: Any) -> AsyncIterator[str]:
-    """Listen on a free port; gives the base address."""
-    listener = listen("127.0.0.1", 0)
+async def serving(app: Any, listener: socket.socket) -> AsyncIterator[None]:
+    """Serve on a socket that listens, until the end of the block."""
     ready = anyio.Event()
 
     class Announcing(uvicorn.Server):
@@ -192,7 +194,7 @@ async def serving(app: Any) -> AsyncIterator[str]:
             try:
                 with anyio.fail_after(20):
                     await ready.wait()
-                yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+                yield
             finally:
                 runner.should_exit = True
 
