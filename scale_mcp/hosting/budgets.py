@@ -7,6 +7,7 @@ calls come at once, none goes past a limit. What was taken by a process that die
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
 
 from scale_mcp.hosting.clock import Clock, utc_now
 from scale_mcp.hosting.persona_tables import rates, spending
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from scale_mcp.hosting.store import Database
     from scale_mcp.models.base import RequestModel
     from scale_mcp.tools.card import Card
+
+log = logging.getLogger(__name__)
 
 Kind = Literal["live", "test", "sandbox"]
 Limit = Literal["calls_per_minute", "calls_per_day", "tasks_per_day", "cost_per_day"]
@@ -109,13 +113,17 @@ class Lease:
     async def settle(self, created: int, cost: Decimal | None = None) -> None:
         """Say what came of it: how many tasks were created, and what they cost if not what was estimated.
 
-        A create whose outcome is unknown counts as one that happened. Settling again does nothing.
+        A create whose outcome is unknown counts as one that happened. Settling again does nothing. Raises nothing: what
+        cannot be given back stays taken.
         """
         budgets, taking, self._taking = self._budgets, self._taking, None
         if budgets is None or taking is None:
             return
         used = int((cost * MICROS).to_integral_value(ROUND_CEILING)) if cost is not None else taking.cost * created
-        await budgets.correct(taking, created - taking.tasks, used - taking.cost)
+        try:
+            await budgets.correct(taking, created - taking.tasks, used - taking.cost)
+        except (SQLAlchemyError, OSError) as problem:
+            log.warning("A budget could not be corrected after a call: %s", type(problem).__name__)
 
 
 class Budgets:

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import anyio
 import pytest
+import sqlalchemy as sa
 
 from scale_mcp.hosting.budgets import Budgets, BudgetSpent, CostUnknown, Kind, Lease
 from scale_mcp.hosting.personas import Budget, Persona
@@ -187,6 +188,20 @@ async def test_what_is_given_back_after_midnight_is_given_to_its_own_day(till: T
     till.clock.forward(timedelta(days=1))
     await till.take(who, CREATE)
     await lease.settle(0)
+    assert (await till.budgets.spent(who)).tasks == 1
+
+
+async def test_what_cannot_be_given_back_stays_taken_and_spoils_no_answer(
+    till: Till, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    who = persona(tasks_per_day=5)
+    lease = await till.take(who, CREATE)
+    async with database.writing() as connection:
+        await connection.execute(sa.text("ALTER TABLE spending RENAME TO elsewhere"))
+    await lease.settle(0)
+    assert "could not be corrected" in caplog.text
+    async with database.writing() as connection:
+        await connection.execute(sa.text("ALTER TABLE elsewhere RENAME TO spending"))
     assert (await till.budgets.spent(who)).tasks == 1
 
 
