@@ -39,6 +39,8 @@ def serve_until_told(settings: Settings) -> int:
     from scale_mcp.cli.connecting import NoKey, NoSandbox, check_key, connect
     from scale_mcp.settings import SettingsError
 
+    if settings.hosted:
+        return serve_personas_until_told(settings)
     try:
         check_key(settings)  # before the imports below, which take most of the start
     except NoKey as error:
@@ -60,6 +62,30 @@ def serve_until_told(settings: Settings) -> int:
         return FAILED
     except SettingsError as error:  # a name in a filter that no tool or toolset has
         complain(str(error))
+        return USAGE
+    return 0
+
+
+def serve_personas_until_told(settings: Settings) -> int:
+    """Serve personas, and give the exit code."""
+    import anyio
+
+    from scale_mcp.settings import SettingsError
+
+    try:
+        from scale_mcp.hosting.errors import OperatorError
+        from scale_mcp.hosting.store import StoreError
+        from scale_mcp.server.hosted.run import serve_hosted
+    except ModuleNotFoundError as missing:
+        complain(f"{missing.name} is not installed. Install the extra: pip install 'scale-mcp[hosted]'.")
+        return USAGE
+    try:
+        anyio.run(serve_hosted, settings, backend_options=event_loop(settings))
+    except (OperatorError, StoreError) as problem:
+        complain(str(problem))
+        return FAILED
+    except SettingsError as problem:
+        complain(str(problem))
         return USAGE
     return 0
 

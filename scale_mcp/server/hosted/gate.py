@@ -43,6 +43,8 @@ OPEN_PATHS = ("/healthz", "/.well-known/", "/callbacks/")  # a slash at the end:
 BEARER = re.compile(r"(?i:bearer) +([A-Za-z0-9._~+/-]+=*)")
 SECRET_NAMES = frozenset({"access_token", "token", "id_token", "authorization", "bearer", "api_key", "apikey", "key"})
 SECRET_VALUE = re.compile(r"smcp_|live_|test_|eyJ")
+CALLS = ("POST", "DELETE")  # have an end by themselves, unless the SDK sees to it that the header says otherwise
+DOORS = ("/mcp", "/sse", "/messages/")
 SESSION_HEADER = "mcp-session-id"
 TRY_AGAIN = {"Retry-After": "5"}
 SIGN_IN_CURE = "Send a valid token of this server as Authorization: Bearer."
@@ -141,7 +143,7 @@ class HostedGate:
         scope = _introduced(scope, signed_in)
         try:
             with during(visit), self._of_session(scope, headers, signed_in, answer):
-                if scope["method"] == "GET" or headers.get("mcp-method") == "subscriptions/listen":
+                if scope["method"] not in CALLS or headers.get("mcp-method") == "subscriptions/listen":
                     await self._stream(self._streams.open(token, visit), scope, receive, answer)
                 else:
                     await self._app(scope, receive, answer.send)
@@ -180,7 +182,7 @@ class HostedGate:
             "sign_in_refused",
             status=refusal.status.value,
             why=refusal.why,
-            path=scope["path"][:100],
+            path=scope["path"] if scope["path"] in DOORS else "(another)",  # which may hold whatever was sent
             peer=peer_address(scope, self._trusted_hops),
         )
         headers: dict[str, str] = {"Cache-Control": "no-store"}

@@ -1,0 +1,44 @@
+"""Serving personas: open the house, build the server, put it behind the gate, and work until told to end."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import anyio
+from starlette.applications import Starlette
+
+from scale_mcp.hosting.house import House
+from scale_mcp.server.hosted.callbacks import Callbacks
+from scale_mcp.server.hosted.gate import put_behind_gate
+from scale_mcp.server.hosted.hall import hosted_server
+from scale_mcp.server.hosted.oauth import sign_in_for
+from scale_mcp.server.logs import configure_logging
+from scale_mcp.server.transports.http import serve_http
+from scale_mcp.settings import SettingsError
+
+if TYPE_CHECKING:
+    from scale_mcp.settings import Settings
+
+BETWEEN_LOOKS = 1.0  # seconds between two looks of the background work at what is due
+
+
+async def serve_hosted(settings: Settings) -> None:
+    """Serve until SIGTERM. Raises ``SettingsError``, ``StoreError`` and ``VaultError`` for what cannot be used."""
+    configure_logging(settings.log_level, settings.log_format)
+    async with House.opened(settings) as house:
+        server, watches = hosted_server(house, settings)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(house.work, BETWEEN_LOOKS)
+                tasks.start_soon(watches.run)
+                await serve_http(server, settings, enclose=partial(enclose, house=house, settings=settings))
+                tasks.cancel_scope.cancel()
+        except* SettingsError as problems:  # out of the wrapping that the tasks beside it give
+            raise problems.exceptions[0] from None
+
+
+def enclose(app: Starlette, *, house: House, settings: Settings) -> None:
+    """Put the gate before everything, and beside it the doors that have proofs of their own."""
+    put_behind_gate(app, sign_in_for(settings, house.directory), settings)
+    app.router.routes += Callbacks(house.inbox, house.connections).routes()
