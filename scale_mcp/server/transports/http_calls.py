@@ -17,7 +17,7 @@ import mcp.types as t
 import pydantic_core
 from mcp.server.streamable_http import REQUEST_CANCELLED
 from mcp.shared.dispatcher import coerce_request_id
-from mcp.shared.inbound import ERROR_CODE_HTTP_STATUS, MCP_PARAM_HEADER_PREFIX, MCP_PROTOCOL_VERSION_HEADER
+from mcp.shared.inbound import ERROR_CODE_HTTP_STATUS, MCP_PROTOCOL_VERSION_HEADER
 from mcp.shared.jsonrpc_dispatcher import cancelled_request_id_from_params
 from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -28,7 +28,6 @@ from scale_mcp.server.transports.sessions import PATH, SESSION, KnownSessions, P
 
 PING_EVERY = 15.0  # seconds without an answer after which, and then between which, the client is told to be patient
 VERSION = MCP_PROTOCOL_VERSION_HEADER.encode()
-PARAMETERS = MCP_PARAM_HEADER_PREFIX.lower().encode()
 CANCELLED = t.ErrorData(code=REQUEST_CANCELLED, message="Request cancelled")
 SESSION_ENDED = t.ErrorData(code=t.INTERNAL_ERROR, message="Session terminated before the request completed")
 
@@ -89,7 +88,6 @@ class HttpCalls:
             and int(length) <= self._longest
             and headers.get(b"content-type", b"").partition(b";")[0] == b"application/json"
             and _takes_both(headers.get(b"accept", b""))
-            and not any(name.startswith(PARAMETERS) for name in headers)
         )
 
     def _call_in(

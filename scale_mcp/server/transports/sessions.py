@@ -56,6 +56,9 @@ class KnownSessions:
             self._served[session, principal_of(request.scope)] = _Served(ctx.protocol_version, self._clock())
         return result
 
+    def __len__(self) -> int:
+        return len(self._served)
+
     def version(self, session: str, principal: Principal) -> str | None:
         """The protocol version of a session that was served to this caller lately; None for any other."""
         served = self._served.get((session, principal))
