@@ -81,7 +81,7 @@ class Homes:
     ) -> None:
         """Note where a task lives. Raises nothing: what is not noted is looked for when it is needed."""
         home = Home(connection_id, project, task_type)
-        if not 0 < len(task_id) <= LONGEST_ID or self._known.get(task_id) == home:
+        if not _can_be(task_id) or self._known.get(task_id) == home:
             return
         self._keep(task_id, home)
         try:
@@ -94,6 +94,8 @@ class Homes:
         if (known := self._known.get(task_id)) is not None:
             self._known.move_to_end(task_id)
             return known
+        if not _can_be(task_id):
+            return None
         columns = (task_homes.c.connection_id, task_homes.c.project, task_homes.c.task_type)
         query = sa.select(*columns).where(task_homes.c.task_id == task_id)
         async with self._database.reading() as connection:
@@ -164,6 +166,10 @@ class Homes:
                 insert.values(ordered).on_conflict_do_update(index_elements=["task_id"], set_=changes)
             )
         return [None] * len(homes)
+
+
+def _can_be(task_id: str) -> bool:
+    return 0 < len(task_id) <= LONGEST_ID and task_id.isascii() and task_id.isprintable()
 
 
 def _digest(unique_id: str) -> str:
