@@ -129,9 +129,12 @@ def _email(text: str) -> str:
     return text
 
 
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
 def json_size(value: Any) -> int:
     """Bytes of a JSON value as it goes over the wire."""
-    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace"))
+    return len(_JSON.encode(value).encode(errors="replace"))
 
 
 def _size_limit(limit: int) -> Any:
