@@ -146,9 +146,9 @@ class Accounts:
         """An account that is open already."""
         return self._opened.get(connection_id)
 
-    async def note_health(self) -> None:
+    async def note_health(self, *, last: bool = False) -> None:
         """Write down how the keys fare, for the command line and the operator's page. Raises nothing."""
-        await self.health.write(account.api.keys for account in self._opened.values())
+        await self.health.write([account.api.keys for account in self._opened.values()], last=last)
 
     async def watch_health(self, interval: float) -> None:
         """Go on doing so, for good. ``interval`` in seconds."""
@@ -159,7 +159,7 @@ class Accounts:
     async def aclose(self) -> None:
         """Close everything. No call can be made afterwards."""
         with anyio.CancelScope(shield=True):
-            await self.note_health()
+            await self.note_health(last=True)
             for account in (*self._opened.values(), *self._left):
                 await account.api.aclose()
             self._opened.clear()
@@ -208,6 +208,8 @@ class Accounts:
             keys: dict[str, SecretStr] = {}
         else:
             account.record = record
+            if {key.id for key in record.active_keys} == set(pool.names):
+                return
             try:
                 keys = await self._keys(record)
             except NoKey:

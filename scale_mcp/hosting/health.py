@@ -10,8 +10,8 @@ import os
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from scale_mcp.hosting.store import Database
 
 KEPT = timedelta(days=1)  # rows of replicas that write no more
+COUNTS_EVERY = timedelta(seconds=5)  # that counts alone are worth a transaction; a change of state always is
 log = logging.getLogger(__name__)
 
 key_health = sa.Table(
@@ -65,15 +66,20 @@ class KeyHealths:
         self._connections = connections
         self._clock = clock
         self._replica = (replica or f"{socket.gethostname()}:{os.getpid()}")[:128]
-        self._written: dict[str, tuple[Any, ...]] = {}
+        self._written: dict[str, _Gist] = {}
+        self._written_at: datetime | None = None
 
-    async def write(self, pools: Iterable[KeyPool | None]) -> None:
-        """Write how the keys fare that were used, or that fare otherwise, since the last time. Raises nothing."""
-        found = [health for pool in pools if pool is not None for health in pool.health()]
-        changed = [health for health in found if self._written.get(health.name) != _gist(health)]
-        if not changed:
-            return
+    async def write(self, pools: Iterable[KeyPool | None], *, last: bool = False) -> None:
+        """Write how the keys fare that were used, or that fare otherwise, since the last time. Raises nothing.
+
+        Cheap to call often; ``last`` when there will be no other time.
+        """
+        found = {health: _gist(health) for pool in pools if pool is not None for health in pool.health()}
+        changed = [health for health, gist in found.items() if self._written.get(health.name) != gist]
         now = self._clock()
+        recently = self._written_at is not None and now - self._written_at < COUNTS_EVERY
+        if not changed or (recently and not last and all(self._same_state(health) for health in changed)):
+            return
         try:
             async with self._database.writing() as connection:
                 await connection.execute(sa.delete(key_health).where(key_health.c.updated_at < stamp(now - KEPT)))
@@ -95,11 +101,15 @@ class KeyHealths:
         except (SQLAlchemyError, OSError) as problem:
             log.warning("The health of the keys could not be written: %s", type(problem).__name__)
             return
+        self._written_at = now
         for health in changed:
-            before = self._written.get(health.name)
-            self._written[health.name] = _gist(health)
-            if before is None or before[0] != _gist(health)[0]:
+            before = self._written.get(health.name, _UNUSED)
+            self._written[health.name] = found[health]
+            if before.answers != found[health].answers:
                 await self._connections.used(health.name, _word(health))
+
+    def _same_state(self, health: KeyHealth) -> bool:
+        return self._written.get(health.name, _UNUSED).state == health.state
 
 
 async def read_health(database: Database) -> list[StoredHealth]:
@@ -109,9 +119,19 @@ async def read_health(database: Database) -> list[StoredHealth]:
         return [StoredHealth(**row) for row in (await connection.execute(query)).mappings()]
 
 
-def _gist(health: KeyHealth) -> tuple[Any, ...]:
-    """What makes a row worth writing again. First the answers, then what follows from them and from time."""
-    return (health.ok, health.limited, health.failed), health.state
+@dataclass(frozen=True)
+class _Gist:
+    """What makes a row worth writing again."""
+
+    answers: tuple[int, int, int] = (0, 0, 0)
+    state: str = ""
+
+
+_UNUSED = _Gist()
+
+
+def _gist(health: KeyHealth) -> _Gist:
+    return _Gist((health.ok, health.limited, health.failed), health.state)
 
 
 def _word(health: KeyHealth) -> str:

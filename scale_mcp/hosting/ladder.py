@@ -12,7 +12,6 @@ Once something was written through a connection, what was read before is neither
 
 from __future__ import annotations
 
-import copy
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
@@ -75,7 +74,7 @@ class ReadLadder:
             if flight.served is not None:
                 return replace(flight.served, coalesced=True)
             if flight.failure is not None:
-                raise copy.copy(flight.failure)
+                raise _once_more(flight.failure)
             # Whoever asked has given up: somebody else asks.
 
     async def _fly(self, under_way: Hashable, question: Hashable, account: Account, ask: Ask) -> Served:
@@ -127,6 +126,14 @@ class ReadLadder:
             if len(self._answers) <= REMEMBERED and self._answers[question].at >= oldest:
                 return
             del self._answers[question]
+
+
+def _once_more(failure: Exception) -> Exception:
+    """The same failure for another caller, without the first one's way through the code."""
+    same = failure.__class__.__new__(failure.__class__)
+    same.args = failure.args
+    same.__dict__.update(failure.__dict__)
+    return same
 
 
 def key_changes(trace: Trace) -> int:

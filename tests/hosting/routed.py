@@ -67,7 +67,7 @@ class Routed:
     def __post_init__(self) -> None:
         self.accounts, self.homes, self.router = self.replica()
 
-    def replica(self) -> tuple[Accounts, Homes, Router]:
+    def replica(self, name: str = "first") -> tuple[Accounts, Homes, Router]:
         """What another process over the same database has."""
         accounts = Accounts(
             self.database,
@@ -75,7 +75,7 @@ class Routed:
             ApiOptions(),
             clock=self.clock,
             open_pool=self.open_pool,
-            replica=f"replica {id(self)}",
+            replica=name,
         )
         homes = Homes(self.database, self.clock)
         return accounts, homes, Router(accounts, homes, self.clock)

@@ -180,8 +180,20 @@ async def test_health_is_written_again_only_when_it_has_changed_and_forgotten_af
     await world.accounts.note_health()
     assert await read_health(world.database) == [first]
 
+    await world.call(ANN, "list_projects")
+    await world.accounts.note_health()
+    await world.call(ANN, "list_projects")
+    await world.accounts.note_health()  # counts alone can wait a few seconds
+    assert [health.ok for health in await read_health(world.database)] == [2]
+    world.clock.forward(timedelta(seconds=5))
+    await world.accounts.note_health()
+    assert [health.ok for health in await read_health(world.database)] == [3]
+    await world.call(ANN, "list_projects")
+    await world.accounts.note_health(last=True)
+    assert [health.ok for health in await read_health(world.database)] == [4]
+
     world.clock.forward(timedelta(days=2))
-    other, _, router = world.replica()
+    other, _, router = world.replica("another")
     other.seen(await world.revision())
     await world.call(ANN, "list_projects", router=router)
     await other.note_health()

@@ -147,6 +147,25 @@ async def test_a_failure_is_shared_like_an_answer(world: Routed) -> None:
     assert slow.begun == 1
 
 
+async def test_a_refusal_is_shared_with_its_wait(world: Routed) -> None:
+    slow = Slow(RateLimited("Scale answered 429.", status=429, retry_after=7))
+    card = cards()["list_projects"]
+    request = check(card, {})
+    waits: list[float | None] = []
+
+    async def ask() -> None:
+        with pytest.raises(Limited, match="Wait 7 s") as refusal:
+            await world.router.run(ANN, card, request, slow)
+        waits.append(refusal.value.retry_after)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(ask)
+        await anyio.wait_all_tasks_blocked()
+        slow.gate.set()
+    assert (waits, slow.begun) == ([7.0] * 3, 1)
+
+
 async def test_when_who_asked_gives_up_another_one_asks(world: Routed) -> None:
     slow = Slow()
     card = cards()["list_projects"]
