@@ -35,6 +35,8 @@ READERS_PATIENCE = 5.0  # seconds a call that only reads waits for its intent, b
 LONGEST_REASON = 2_000
 LONGEST_NAME = 200
 MOST_EXCHANGES = 64
+LARGEST_CHANGE = 50_000  # characters of what a change of policy says; of a call's parts each has its own limit
+MOST_OF_A_CHANGE = 1_000  # items of one list in it
 
 logger = logging.getLogger(__name__)
 
@@ -111,17 +113,19 @@ class Entry:
         if self._finished:
             return
         self._finished = True
+        redact = self._recorder.redactor
         content = {
-            "connection": connection,
-            "upstream": list(upstream)[-MOST_EXCHANGES:],
+            "connection": None if connection is None else redact.text(connection, LONGEST_NAME),
+            "upstream": redact.value(list(upstream)[-MOST_EXCHANGES:], most=MOST_EXCHANGES),
             "requests": len(upstream),
             "retries": retries,
             "latency_ms": None if latency_ms is None else round(latency_ms, 3),
-            "body": body,
-            **further,
+            "digest": digest,
+            "body": redact.value(body),
             "decisions": self._decisions,
+            **redact.value(further),
         }
-        await self._recorder.outcome(self, outcome, content, digest)
+        await self._recorder.outcome(self, outcome, content)
 
 
 class Recorder:
@@ -164,7 +168,7 @@ class Recorder:
 
     async def append(self, kind: str, content: dict[str, Any], *, connection: AsyncConnection | None = None) -> int:
         """Write one row and give its number in the chain; see ``Recording``. Raises ``AuditUnavailable``."""
-        row = self._draft(kind, self.redactor.value(content))
+        row = self._draft(kind, self.redactor.value(content, LARGEST_CHANGE, MOST_OF_A_CHANGE))
         if connection is None:
             return await self._durable(self._writer.submit(row))
         try:
@@ -207,12 +211,11 @@ class Recorder:
         with anyio.CancelScope(shield=True), anyio.move_on_after(self._patience):
             await self._writer.settled()
 
-    async def outcome(self, entry: Entry, outcome: str, content: Mapping[str, Any], digest: str | None) -> None:
+    async def outcome(self, entry: Entry, outcome: str, content: Mapping[str, Any]) -> None:
         """Write the outcome of an entry: what ``Entry.finish`` does."""
         if not entry.recorded:
             return
-        redacted = self.redactor.value(content)
-        row = {**redacted, **self._who(entry.intent, entry.id), "outcome": outcome, "digest": digest}
+        row = {**content, **self._who(entry.intent, entry.id), "outcome": self.redactor.text(outcome, LONGEST_NAME)}
         waiting = self._writer.submit(self._draft(OUTCOME, row))
         try:
             with anyio.CancelScope(shield=True):

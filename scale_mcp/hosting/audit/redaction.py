@@ -94,9 +94,12 @@ class Redactor:
             return text
         return f"{text[:longest]}… ({total} characters)"
 
-    def value(self, value: Any, largest: int = LARGEST_VALUE) -> Any:
-        """A JSON value without secrets, in about ``largest`` characters. What is left out is counted in its place."""
-        return self._value(value, _Room(largest), 0)
+    def value(self, value: Any, largest: int = LARGEST_VALUE, most: int = MOST_ITEMS) -> Any:
+        """A JSON value without secrets, in about ``largest`` characters, of each list and object the first ``most``.
+
+        What is left out is counted in its place.
+        """
+        return self._value(value, _Room(largest, most), 0)
 
     def _value(self, value: Any, room: _Room, depth: int) -> Any:
         if isinstance(value, str):
@@ -127,7 +130,7 @@ class Redactor:
             return f"({len(value)} fields)"
         made: dict[str, Any] = {}
         for number, (name, item) in enumerate(value.items()):
-            if number >= MOST_ITEMS or room.left <= 0:
+            if number >= room.most or room.left <= 0:
                 made["…"] = f"({len(value) - number} more fields)"
                 break
             shown = self._text(str(name), room, 100)
@@ -139,7 +142,7 @@ class Redactor:
             return f"({len(value)} items)"
         made: list[Any] = []
         for number, item in enumerate(value):
-            if number >= MOST_ITEMS or room.left <= 0:
+            if number >= room.most or room.left <= 0:
                 made.append(f"({len(value) - number} more items)")
                 break
             made.append(self._value(item, room, depth + 1))
@@ -147,10 +150,11 @@ class Redactor:
 
 
 class _Room:
-    """How many characters may still be written, and how many looked at."""
+    """How many characters may still be written, and how many looked at, and how many items a list may have."""
 
-    def __init__(self, left: int) -> None:
+    def __init__(self, left: int, most: int) -> None:
         self.left = left
+        self.most = most
         self.scanned = MOST_SCANNED
 
 

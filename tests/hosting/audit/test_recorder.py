@@ -91,6 +91,34 @@ async def test_a_call_leaves_an_intent_before_and_an_outcome_after(database: Dat
     assert told["decisions"][0]["decision"] == "allowed"
 
 
+async def test_a_large_body_leaves_room_for_everything_else(database: Database) -> None:
+    recorder = Recorder(database)
+    entry = await recorder.begin(
+        Intent(tool="t", risk="write", arguments={"text": ["word " * 150] * 100}, reason="why")
+    )
+    entry.decision("allowed", "because")
+    requests = [{"method": "GET", "template": "/tasks", "statuses": [200], "request_ids": [f"r{n}"]} for n in range(70)]
+    body = {"text": ["word " * 150] * 100, "token": "abc"}
+    await entry.finish("ok", connection="main", upstream=requests, digest="sha256:1", body=body, served={"by": "main"})
+    (intent,), (outcome,) = await contents(database, "call.intent"), await contents(database, "call.outcome")
+    assert intent["reason"] == "why"
+    assert len(json.dumps(intent)) < 15_000
+    assert (outcome["digest"], outcome["served"]) == ("sha256:1", {"by": "main"})
+    assert outcome["decisions"][0]["why"] == "because"
+    assert [request["request_ids"] for request in outcome["upstream"]] == [[f"r{n}"] for n in range(6, 70)]
+    assert outcome["requests"] == 70
+    assert len(json.dumps(outcome["body"])) < 15_000
+
+
+async def test_a_change_is_kept_whole(database: Database) -> None:
+    projects = [f"project-{number}" for number in range(300)]
+    await Recorder(database).append(
+        "persona.added", {"actor": "cli:root", "persona": {"name": "a", "projects": projects}}
+    )
+    (change,) = await contents(database, "persona.added")
+    assert change["persona"]["projects"] == projects
+
+
 async def test_what_many_write_at_once_is_few_transactions(database: Database) -> None:
     recorder = Recorder(database)
     numbers: list[int] = []
