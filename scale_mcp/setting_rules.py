@@ -1,14 +1,14 @@
 """Rules of the settings that say who may reach the server and who signs its callers in.
 
 Each ``checked_…`` takes one value as it was written and gives it as it is used, or raises ``ValueError`` with words
-that go on after the setting's name. ``misfits`` looks at all of them together.
+that go on after the setting's name. ``exposures`` and ``misfits`` look at all of them together.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
@@ -92,14 +92,40 @@ def _web_address(value: str, example: str, *, query: bool = False) -> SplitResul
     return url
 
 
-def misfits(settings: Settings) -> Iterator[str]:
-    """What does not go together, one sentence each, with its cure."""
-    yield from _unreachable_or_exposed(settings)
+def exposures(settings: Settings) -> Iterator[str]:
+    """What would let others reach a server that does not know who they are, or under which name; with its cure."""
+    if settings.transport != "http" or is_loopback(settings.host):
+        return
+    if not settings.hosted:
+        yield (
+            f"--host {settings.host}: without --hosted there is no authentication, so it listens on this machine "
+            "only. Keep the host 127.0.0.1; to serve others, let personas sign in with --hosted, or put a reverse "
+            "proxy that authenticates in front of it and name the proxy's host with --allowed-hosts."
+        )
+    elif not settings.allowed_hosts:
+        yield (
+            f"--host {settings.host} can be reached by others: name the host names that callers use with "
+            "--allowed-hosts, e.g. tools.example.com."
+        )
+
+
+def misfits(settings: Settings, flags: Collection[str] = ()) -> Iterator[str]:
+    """What a server would have to ignore, as it does not go together; one sentence each, with its cure.
+
+    It is for servers only: the operator's commands may find the same variables as the server beside them.
+
+    flags   the fields that were given as flags of this very start
+    """
     if settings.hosted:
-        yield from _of_one_caller_only(settings)
+        yield from _of_one_caller_only(settings, flags)
     else:
         for field in _given(settings, HOSTED_ONLY):
             yield f"{_flag(field)} is for a hosted server: add --hosted, or leave it out."
+    if settings.public_url is not None:
+        url = urlsplit(settings.public_url)
+        names = {host.lower() for host in settings.allowed_hosts}
+        if not (is_loopback(url.hostname or "") or url.hostname in names or url.netloc in names):
+            yield f"--public-url names {url.netloc}, which is turned away: add it to --allowed-hosts."
     if settings.oauth_issuer is None:
         for field in _given(settings, OAUTH_ONLY):
             yield f"{_flag(field)} is about an authorization server's tokens: add --oauth-issuer, or leave it out."
@@ -113,27 +139,7 @@ def misfits(settings: Settings) -> Iterator[str]:
         yield "--oauth-issuer needs --oauth-persona-claim, the claim of a token that names its persona."
 
 
-def _unreachable_or_exposed(settings: Settings) -> Iterator[str]:
-    if settings.transport == "http" and not is_loopback(settings.host):
-        if not settings.hosted:
-            yield (
-                f"--host {settings.host}: without --hosted there is no authentication, so it listens on this machine "
-                "only. Keep the host 127.0.0.1; to serve others, let personas sign in with --hosted, or put a reverse "
-                "proxy that authenticates in front of it and name the proxy's host with --allowed-hosts."
-            )
-        elif not settings.allowed_hosts:
-            yield (
-                f"--host {settings.host} can be reached by others: name the host names that callers use with "
-                "--allowed-hosts, e.g. tools.example.com."
-            )
-    if settings.public_url is not None:
-        url = urlsplit(settings.public_url)
-        names = {host.lower() for host in settings.allowed_hosts}
-        if not (is_loopback(url.hostname or "") or url.hostname in names or url.netloc in names):
-            yield f"--public-url names {url.netloc}, which is turned away: add it to --allowed-hosts."
-
-
-def _of_one_caller_only(settings: Settings) -> Iterator[str]:
+def _of_one_caller_only(settings: Settings, flags: Collection[str]) -> Iterator[str]:
     """What serves one person at their own machine, and would serve everybody alike."""
     if settings.transport != "http":
         yield "--hosted serves personas over HTTP: add --transport http."
@@ -142,8 +148,8 @@ def _of_one_caller_only(settings: Settings) -> Iterator[str]:
             "SCALE_API_KEY is set, but a hosted server takes its keys from its connections: remove the variable, and "
             "add the key with scale-mcp connection add."
         )
-    for field in _given(settings, ("api_url",)):
-        yield f"{_flag(field)} belongs to each connection of a hosted server: remove it, see scale-mcp connection add."
+    if "api_url" in flags:  # as a variable it may be there for `scale-mcp connection add`
+        yield "--api-url belongs to each connection of a hosted server: give it to scale-mcp connection add."
     if settings.sandbox:
         yield (
             "--sandbox would be one account for every persona: run scale-mcp sandbox beside the hosted server, and add "

@@ -234,8 +234,8 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
-    def _go_together(self) -> Settings:
-        if problems := list(setting_rules.misfits(self)):
+    def _stay_on_this_machine(self) -> Settings:
+        if problems := list(setting_rules.exposures(self)):
             raise ValueError("\n".join(problems))
         return self
 
@@ -255,18 +255,22 @@ def flag(field: str) -> str:
     return "--" + field.replace("_", "-")
 
 
-def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
+def load_settings(overrides: Mapping[str, Any] | None = None, *, serving: bool = True) -> Settings:
     """Read the environment; ``overrides`` (field name → value, from flags) win. ``None`` means "not given".
 
-    Raises ``SettingsError`` with one line per problem.
+    ``serving``: for a server, which refuses what it would have to ignore. Raises ``SettingsError`` with one line per
+    problem.
     """
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
     if problems := [*_unknown_variables(os.environ), *_empty_variables(os.environ)]:
         raise SettingsError("\n".join(problems))
     try:
-        return Settings(**{ALIASES.get(name, name): value for name, value in given.items()})
+        settings = Settings(**{ALIASES.get(name, name): value for name, value in given.items()})
     except ValidationError as error:
         raise SettingsError("\n".join(_explain(problem, given) for problem in error.errors())) from None
+    if serving and (problems := list(setting_rules.misfits(settings, given.keys()))):
+        raise SettingsError("\n".join(problems))
+    return settings
 
 
 def _unknown_variables(environ: Mapping[str, str]) -> list[str]:

@@ -213,12 +213,12 @@ def test_a_hosted_server_may_listen_where_others_reach_it_when_it_knows_its_name
     [
         ({"transport": "stdio"}, "add --transport http"),
         ({"api_key": "live_canary"}, "scale-mcp connection add"),
-        ({"api_url": "https://scale.example/v1"}, "belongs to each connection"),
+        ({"api_url": "https://api.scale.com/v1"}, "belongs to each connection"),
         ({"sandbox": True}, "run scale-mcp sandbox beside the hosted server"),
         ({"upload_root": "/tmp"}, "files of this machine"),
         ({"download_root": "/tmp"}, "files of this machine"),
         ({"conformance": True}, "leave it out"),
-        ({"host": "0.0.0.0", "public_url": None, "allowed_hosts": None, "oauth_issuer": None}, "--allowed-hosts"),
+        ({"host": "0.0.0.0", "allowed_hosts": None}, "name the host names that callers use with --allowed-hosts"),
         ({"allowed_hosts": ["other.example.com"]}, "add it to --allowed-hosts"),
         ({"public_url": None}, "needs --public-url"),
         ({"oauth_persona_claim": None}, "needs --oauth-persona-claim"),
@@ -233,6 +233,27 @@ def test_settings_of_a_hosted_server_that_do_not_go_together_are_refused(added: 
 
     assert cure in text
     assert "canary" not in text
+
+
+def test_the_operators_commands_may_find_the_servers_variables_around_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container, where the server was started with flags beside the variables."""
+    for name, value in {
+        "PUBLIC_URL": "https://tools.example.com",
+        "TRUSTED_HOPS": "1",
+        "OAUTH_USER_CLAIM": "x",
+    }.items():
+        monkeypatch.setenv(f"SCALE_MCP_{name}", value)
+    monkeypatch.setenv("SCALE_API_URL", "https://scale.example/v1")
+
+    assert load_settings(serving=False).public_url == "https://tools.example.com"
+    assert len(refusal({**HOSTED, "public_url": None}).splitlines()) == 2
+    assert len(refusal().splitlines()) == 4
+
+
+def test_the_address_of_scale_may_be_set_for_the_commands_that_add_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCALE_API_URL", "https://scale.example/v1")
+
+    assert load_settings(HOSTED).hosted
 
 
 def test_each_setting_that_does_not_go_with_the_others_gets_its_line() -> None:

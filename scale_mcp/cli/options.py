@@ -43,10 +43,11 @@ def all_fields(panels: Mapping[str, tuple[str, ...]], rest: str) -> dict[str, tu
     return {**panels, **({rest: left} if left else {})}
 
 
-def settings_from(flags: Mapping[str, Any]) -> Settings:
+def settings_from(flags: Mapping[str, Any], *, serving: bool = False) -> Settings:
     """The settings of environment and flags; leaves with the reason when they cannot be used."""
+    given = {name: value for name, value in flags.items() if value not in (None, [], ())}
     try:
-        return load_settings({name: value for name, value in flags.items() if value not in (None, [], ())})
+        return load_settings(given, serving=serving)
     except SettingsError as error:
         stop(Exit.USAGE, str(error).replace("\n", "\nscale-mcp: "))
 

@@ -66,4 +66,4 @@ def serve(**flags: Any) -> None:
     """
     from scale_mcp.cli.serving import serve_until_told
 
-    raise typer.Exit(serve_until_told(settings_from(flags)))
+    raise typer.Exit(serve_until_told(settings_from(flags, serving=True)))

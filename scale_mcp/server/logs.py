@@ -1,8 +1,8 @@
 """Log lines: structured, to stderr, and without secrets.
 
 stdout belongs to the protocol. Redaction looks at the finished line, so it covers messages, fields and tracebacks
-of every library alike: known secrets, whatever looks like a Scale key or an authorization header, and the query of
-every URL (signed URLs carry their secret there).
+of every library alike: known secrets, whatever looks like a Scale key, a token or an authorization header, and the
+query of every URL (signed URLs carry their secret there).
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from structlog.typing import EventDict, WrappedLogger
 
 REDACTED = "[redacted]"
 KEY = re.compile(r"\b(?:live|test)_[A-Za-z0-9]{12,}\b")
+TOKEN = re.compile(
+    r"\bsmcp_[A-Za-z0-9_-]{12,}|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*"
+)  # a persona's, a JWT
 AUTHORIZATION = re.compile(r"(?i)\b(basic|bearer)(\s+)[A-Za-z0-9+/=._~-]{8,}")
 QUERY = re.compile(r"""(\b[a-z][a-z0-9+.-]*://[^\s"'<>?#\\]*)\?[^\s"'<>\\]*""")
 CHATTY = ("httpx2", "httpcore2", "mcp", "uvicorn", "sse_starlette", "asyncio")  # heard at warning, or at debug
@@ -40,7 +43,7 @@ class Redactor:
 
     def __call__(self, text: str) -> str:
         text = self._known.sub(REDACTED, text)
-        text = KEY.sub(REDACTED, text)
+        text = TOKEN.sub(REDACTED, KEY.sub(REDACTED, text))
         text = AUTHORIZATION.sub(rf"\1\2{REDACTED}", text)
         return QUERY.sub(r"\1?[query removed]", text)
 

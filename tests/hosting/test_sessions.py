@@ -230,6 +230,37 @@ async def test_an_open_stream_ends_with_its_token_and_others_stay(
             assert len(house.streams) == 1
 
 
+@pytest.mark.parametrize("era", ["legacy", "2026-07-28"])
+async def test_nobody_listens_unseen_under_another_method_name(house: House, era: str) -> None:
+    """What is a stream is told by the header of that name, which the SDK compares with the request."""
+    _, token = await house.token("reader")
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    listen: dict[str, Any] = {"jsonrpc": "2.0", "id": 9, "method": "subscriptions/listen"}
+    listen["params"] = {"notifications": {"toolsListChanged": True}, "_meta": meta}
+    modern = {"MCP-Protocol-Version": "2026-07-28"}
+    async with plain(house, token) as http:
+        heads = [modern, {**modern, "Mcp-Method": "tools/list"}] if era != "legacy" else [await begin(http)]
+        answers = [await http.post("/mcp", json=listen, headers=head) for head in heads]
+
+    assert all("error" in answer.text for answer in answers)
+    assert not [seen for seen in house.seen if seen.method == "subscriptions/listen" and seen.visit is None]
+    assert len(house.streams) == 0
+
+
+@pytest.mark.parametrize("path", ["/sse", "/mcp"])
+async def test_the_head_of_a_stream_is_not_to_be_had(house: House, path: str) -> None:
+    """It would be a stream that nobody reads and nobody ends."""
+    _, token = await house.token("reader")
+    async with plain(house, token) as http:
+        answer = await http.head(path)
+
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, POST, DELETE")
+    assert len(house.streams) == 0
+
+
 async def test_streams_end_by_themselves_within_seconds(database: Database, clock: Hands) -> None:
     """The server looks again and again; only the pause between two looks is shorter here."""
     async with opened_house(database, clock, look_every=0.01) as house:

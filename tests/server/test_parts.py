@@ -73,6 +73,13 @@ def test_what_looks_like_any_scale_key_is_taken_out() -> None:
     assert Redactor()("live_0123456789abcdef0123456789abcdef") == "[redacted]"
 
 
+@pytest.mark.parametrize(
+    "token", ["smcp_" + "a-_B" * 10 + "abc", "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl"]
+)
+def test_what_looks_like_any_token_is_taken_out(token: str) -> None:
+    assert Redactor()(f"found {token} there") == "found [redacted] there"
+
+
 @pytest.fixture(autouse=True)
 def _logging_put_back() -> Iterator[None]:
     root = logging.getLogger()

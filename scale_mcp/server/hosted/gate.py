@@ -139,6 +139,8 @@ class HostedGate:
         except CannotTell as problem:
             words = "Who is calling cannot be found out at the moment. Try again in a few seconds."
             raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "temporarily_unavailable", words, why=str(problem)) from None
+        if scope["method"] == "HEAD":  # which would open the stream that a GET opens, for nobody to read
+            raise Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "invalid_request", "Send a GET, POST or DELETE.")
         visit = Visit(signed_in, peer_address(scope, self._trusted_hops))
         scope = _introduced(scope, signed_in)
         try:
@@ -189,6 +191,8 @@ class HostedGate:
         if refusal.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             described = refusal.words if refusal.error is not None else None
             headers["WWW-Authenticate"] = self._challenges.header(scope["path"], refusal.error, described)
+        elif refusal.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = "GET, POST, DELETE"
         elif refusal.status != HTTPStatus.BAD_REQUEST:
             headers |= TRY_AGAIN
         body = {"error": refusal.error or "unauthorized", "error_description": refusal.words}

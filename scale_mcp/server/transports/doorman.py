@@ -61,7 +61,8 @@ class Doorman:
         if any(SCALE_KEY.match(value.strip()) for value in looked_at[b"authorization"]):
             log.warning("scale_key_in_request_refused")
             return PlainTextResponse(
-                "Do not send Scale API keys here. The key belongs into the server's own SCALE_API_KEY.", status_code=401
+                "Do not send Scale API keys here. They belong to the server alone, which its operator sets up.",
+                status_code=401,
             )
         return None
 
