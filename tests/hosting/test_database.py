@@ -55,13 +55,15 @@ async def test_writers_wait_for_each_other_and_lose_nothing(database: Database) 
     assert await number(database) == before + 40
 
 
-async def test_a_writer_that_gives_up_waiting_leaves_nothing_that_runs_on(database: Database) -> None:
+async def test_a_writer_that_gives_up_waiting_leaves_nothing_that_runs_on(
+    database: Database, database_url: str
+) -> None:
     before = asyncio.all_tasks()
-    async with database.writing() as connection:
+    async with Database.opened(database_url) as other_process, database.writing() as connection:
         await database.changed(connection)
         with anyio.move_on_after(0.1) as given_up:
-            async with database.writing() as other:
-                await database.changed(other)
+            async with other_process.writing() as other:
+                await other_process.changed(other)
         assert given_up.cancelled_caught
     if left := asyncio.all_tasks() - before:
         with anyio.fail_after(30):
