@@ -5,6 +5,7 @@ from __future__ import annotations
 import scale_mcp.hosting.approvals
 import scale_mcp.hosting.audit.chain
 import scale_mcp.hosting.connection_records
+import scale_mcp.hosting.console_tokens
 import scale_mcp.hosting.events.tables
 import scale_mcp.hosting.health
 import scale_mcp.hosting.homes
