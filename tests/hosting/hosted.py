@@ -11,11 +11,13 @@ from functools import partial
 from typing import Any
 
 import anyio
+import httpx2
 import uvicorn
-from mcp import Client
+from mcp import Client, MCPError
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
+from mcp.types import CLIENT_CAPABILITIES_META_KEY, PROTOCOL_VERSION_META_KEY, CallToolResult
 
 from scale_mcp.cli.loopback import serving
 from scale_mcp.hosting.house import House
@@ -88,6 +90,39 @@ async def connected(
         Client(streamable_http_client(f"{url}{door}", http_client=http), mode=era, **options) as client,
     ):
         yield client
+
+
+class ManyCallers:
+    """Calls tools for many personas over one HTTP client: what hundreds of real clients would cost is not of interest."""
+
+    def __init__(self, url: str, http: httpx2.AsyncClient) -> None:
+        self._url, self._http = f"{url}/mcp", http
+
+    async def call(self, token: str, tool: str, arguments: dict[str, Any]) -> CallToolResult:
+        """Raises ``MCPError`` for a protocol error."""
+        version = "2026-07-28"
+        meta = {PROTOCOL_VERSION_META_KEY: version, CLIENT_CAPABILITIES_META_KEY: {}}
+        headers = {
+            "Authorization": f"Bearer {token}",
+            "Accept": "application/json, text/event-stream",
+            "MCP-Protocol-Version": version,
+            "Mcp-Method": "tools/call",
+            "Mcp-Name": tool,
+        }
+        params = {"name": tool, "arguments": arguments, "_meta": meta}
+        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+        answer = await self._http.post(self._url, json=body, headers=headers)
+        told = answer.json()
+        if "error" in told:
+            raise MCPError(told["error"]["code"], told["error"]["message"], told["error"].get("data"))
+        return CallToolResult.model_validate(told["result"])
+
+
+@asynccontextmanager
+async def many_callers(url: str) -> AsyncIterator[ManyCallers]:
+    limits = httpx2.Limits(max_connections=100)
+    async with httpx2.AsyncClient(limits=limits, timeout=60, trust_env=False) as http:
+        yield ManyCallers(url, http)
 
 
 def settings_for(database_url: str, **overrides: Any) -> Settings:

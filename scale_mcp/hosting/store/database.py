@@ -7,10 +7,11 @@ its beginning and waits its turn there, instead of failing in its middle.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 EXTRAS = {"sqlite": "hosted", "postgresql": "hosted,postgres"}
 WAIT_FOR_WRITER = 15_000  # milliseconds an SQLite writer waits for another one
-POOL_SIZE = 10  # connections to PostgreSQL per process, and as many more under load
+POOL_SIZE = 10  # connections per process; to PostgreSQL as many more under load
 WRITES = {"writes": True}
 
 
@@ -38,6 +39,9 @@ class Database:
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
         self.dialect = engine.dialect.name
+        # SQLite's own waiting for another writer is a poll with growing pauses, and whoever comes late may go first.
+        # Within a process writers queue up here instead, each without a connection until it is its turn.
+        self._turn: AbstractAsyncContextManager[Any] = anyio.Lock() if self.dialect == "sqlite" else nullcontext()
 
     @classmethod
     @asynccontextmanager
@@ -68,7 +72,7 @@ class Database:
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """A transaction to write in: committed at the end, undone when anything is raised inside."""
-        async with self.engine.connect() as connection:
+        async with self._turn, self.engine.connect() as connection:
             await connection.execution_options(**WRITES)
             async with connection.begin():
                 yield connection
@@ -123,7 +127,10 @@ def _sqlite(address: URL) -> AsyncEngine:
         path.touch(mode=0o600)
     else:
         raise StoreError("The database must be a file: what is kept in memory would be lost with the process.")
-    engine = create_async_engine(address, connect_args={"async_creator_fn": _connected_to_file})
+    # Each connection has a thread; more of them than these would only wait for one another.
+    engine = create_async_engine(
+        address, connect_args={"async_creator_fn": _connected_to_file}, pool_size=POOL_SIZE, max_overflow=0
+    )
 
     @sa.event.listens_for(engine.sync_engine, "connect")
     def _prepare(connection: Any, _: Any) -> None:

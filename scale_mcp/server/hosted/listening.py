@@ -15,8 +15,8 @@ from weakref import WeakKeyDictionary
 import anyio
 import mcp.types as t
 from mcp import MCPError
+from mcp.server.connection import Connection
 from mcp.server.lowlevel import Server
-from mcp.server.session import ServerSession
 from mcp.server.subscriptions import ListenHandler, ResourceUpdated, ServerEvent
 
 from scale_mcp.server.guard import Context, guarded
@@ -76,7 +76,7 @@ class SessionWatches:
 
     def __init__(self, house: House) -> None:
         self._house = house
-        self._watched: WeakKeyDictionary[ServerSession, tuple[Visit, set[str]]] = WeakKeyDictionary()
+        self._watched: WeakKeyDictionary[Connection, tuple[Visit, set[str]]] = WeakKeyDictionary()
         self._send, self._receive = anyio.create_memory_object_stream[tuple[Event, tuple[str, ...]]](WAITING)
 
     def mount(self, server: Server[Any]) -> None:
@@ -85,14 +85,14 @@ class SessionWatches:
 
     async def subscribe(self, ctx: Context, params: t.SubscribeRequestParams) -> t.EmptyResult:
         """Any address may be watched: whether there is such a resource is not told by this."""
-        _, addresses = self._watched.setdefault(ctx.session, (visit_of_this_request(), set()))
+        _, addresses = self._watched.setdefault(_connection_of(ctx), (visit_of_this_request(), set()))
         if len(addresses) >= MOST_WATCHED:
             raise MCPError(code=t.INVALID_PARAMS, message=f"A session may watch {MOST_WATCHED} resources at most.")
         addresses.add(str(params.uri))
         return t.EmptyResult()
 
     async def unsubscribe(self, ctx: Context, params: t.UnsubscribeRequestParams) -> t.EmptyResult:
-        _, addresses = self._watched.get(ctx.session, (None, set[str]()))
+        _, addresses = self._watched.get(_connection_of(ctx), (None, set[str]()))
         addresses.discard(str(params.uri))
         return t.EmptyResult()
 
@@ -102,9 +102,9 @@ class SessionWatches:
         try:
             with self._send, self._receive:
                 async for event, changed in self._receive:
-                    for session, (visit, addresses) in list(self._watched.items()):
+                    for connection, (visit, addresses) in list(self._watched.items()):
                         for address in addresses.intersection(changed):
-                            await self._tell(session, visit, event, address)
+                            await self._tell(connection, visit, event, address)
         finally:
             stop()
 
@@ -116,14 +116,20 @@ class SessionWatches:
             except anyio.WouldBlock:
                 log.warning("watched_news_dropped", position=event.position)
 
-    async def _tell(self, session: ServerSession, visit: Visit, event: Event, address: str) -> None:
+    async def _tell(self, connection: Connection, visit: Visit, event: Event, address: str) -> None:
         caller = visit.signed_in.caller
         now = await self._house.directory.caller_for(caller.persona.name, caller.user)
         if now is None:
-            self._watched.pop(session, None)
+            self._watched.pop(connection, None)
         elif self._house.events_of(now.persona).sees(event):
             try:
-                await session.send_resource_updated(address)
+                await connection.send_resource_updated(address)
             except Exception as problem:  # a session that has ended, in one of several ways
                 log.info("watching_session_gone", problem=type(problem).__name__)
-                self._watched.pop(session, None)
+                self._watched.pop(connection, None)
+
+
+def _connection_of(ctx: Context) -> Connection:
+    """What lives as long as the client's session; a ``ServerSession`` is made for each request."""
+    connection: Connection = ctx.session._connection
+    return connection
