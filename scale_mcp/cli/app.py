@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """A line of ``scale-mcp --help``. The command is ``app`` in ``scale_mcp.cli.<name>``."""
+    """A line of ``scale-mcp --help``. The command is ``app`` in ``scale_mcp.cli.<name>``, or in the module named."""
 
     help: str
     panel: str
+    module: str = ""
 
 
 COMMANDS: dict[str, Entry] = {
@@ -33,6 +34,7 @@ COMMANDS: dict[str, Entry] = {
     "approvals": Entry("Calls that wait for a person.", "Serve many"),
     "approve": Entry("Let one of them through.", "Serve many"),
     "deny": Entry("Refuse one of them.", "Serve many"),
+    "console": Entry("Who may open the operator's page.", "Serve many", module="console_tokens"),
     "audit": Entry("Who did what: follow, search, export, verify, prune.", "Serve many"),
     "tools": Entry("List the tools and what they need.", "Look inside"),
     "call": Entry("Call one tool from a shell.", "Look inside"),
@@ -67,7 +69,7 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
         if name in COMMANDS:
-            loaded = import_module(f"scale_mcp.cli.{name}").app
+            loaded = import_module(f"scale_mcp.cli.{COMMANDS[name].module or name}").app
             command = typer.main.get_command(loaded)
             command.name = name
         return name, command, rest
