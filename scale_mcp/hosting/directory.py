@@ -5,6 +5,7 @@ Nothing is remembered here. A token that was revoked, in whichever replica, is r
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -75,6 +76,22 @@ class Directory:
             return None
         persona = persona_from(row)
         return None if persona.disabled else Caller(persona, user, row["number"], client=client)
+
+    async def callers_for(self, values: Collection[str], user: str, client: str = "") -> list[Caller]:
+        """The callers that any of a login's values means, one for each enabled persona; as ``caller_for`` for one."""
+        written = [value for value in values if value.isprintable()]
+        chosen = sa.select(claims.c.persona_id).where(claims.c.value.in_(written))
+        given_away = sa.select(claims.c.value).where(claims.c.value.in_(written))
+        named = sa.and_(personas.c.name.in_(written), personas.c.name.not_in(given_away))
+        found = (
+            sa.select(revision.c.number, *persona_columns())
+            .select_from(revision)
+            .join(personas, sa.or_(personas.c.id.in_(chosen), named))
+        )
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(found)).mappings().all()
+        callers = [Caller(persona_from(row), user, row["number"], client=client) for row in rows]
+        return [caller for caller in callers if not caller.persona.disabled]
 
     async def revision(self) -> int:
         """The number of changes so far: callers found at another number may not be what they were."""

@@ -6,6 +6,7 @@ Scale key among it, is refused. Nothing is remembered between requests.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 OWN_TOKENS = "scale-mcp"  # stands where the issuer of other tokens stands
 LONGEST_TOKEN = 16_384  # characters
-MOST_NAMES = 20  # persona names that one token's claim may hold
+MOST_NAMES = 200  # that one token's claim may hold; some say all groups of a user
 
 
 class NotSignedIn(Exception):
@@ -67,7 +68,7 @@ class Callers(Protocol):
 
     async def find(self, token: str) -> Caller | None: ...
 
-    async def caller_for(self, persona_name: str, user: str, client: str = "") -> Caller | None: ...
+    async def callers_for(self, values: Collection[str], user: str, client: str = "") -> list[Caller]: ...
 
     async def revision(self) -> int: ...
 
@@ -118,11 +119,8 @@ class SignIn:
     async def _by_login(self, login: Login) -> SignedIn:
         """The names must mean one persona: which of two is meant is not for us to guess."""
         if len(login.personas) > MOST_NAMES:
-            raise NotSignedIn(f"the token names more than {MOST_NAMES} personas")
-        found: dict[str, Caller] = {}
-        for name in login.personas:
-            if (caller := await self._callers.caller_for(name, login.user, login.client)) is not None:
-                found[caller.persona.id] = caller
+            raise NotSignedIn(f"the token's claim holds more than {MOST_NAMES} names")
+        found = await self._callers.callers_for(login.personas, login.user, login.client)
         if len(found) != 1:
             raise NotSignedIn(f"the token names {len(found)} enabled personas of this server, and must name one")
-        return SignedIn(found.popitem()[1], login.issuer, login.expires_at)
+        return SignedIn(found[0], login.issuer, login.expires_at)

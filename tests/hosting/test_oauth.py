@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
@@ -537,9 +537,9 @@ class Personas:
     async def find(self, token: str) -> Caller | None:
         raise AssertionError("not for these tokens")
 
-    async def caller_for(self, persona_name: str, user: str, client: str = "") -> Caller | None:
-        found = self.KNOWN.get(persona_name)
-        return Caller(Persona(id=found, name=persona_name), user, 1, client=client) if found else None
+    async def callers_for(self, values: Collection[str], user: str, client: str = "") -> list[Caller]:
+        found = {self.KNOWN[value] for value in values if value in self.KNOWN}
+        return [Caller(Persona(id=identity, name=identity), user, 1, client=client) for identity in found]
 
     async def revision(self) -> int:
         return 1

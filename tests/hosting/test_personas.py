@@ -341,6 +341,38 @@ async def test_a_login_is_the_persona_of_its_claims_name_or_the_one_that_the_ope
     assert by_name.persona == day != night
 
 
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        ([], []),
+        (["nobody", "\0", "\ud800", ""], []),
+        (["night-shift"], ["day-shift"]),
+        (["group/annotators", "night-shift", "day-shift"], ["day-shift"]),
+        (["day-shift", "late-shift"], ["day-shift", "late-shift"]),
+        (["off-shift", "late-shift"], ["late-shift"]),
+        ([str(number) for number in range(200)], []),
+    ],
+)
+async def test_all_values_of_a_login_are_looked_up_at_once(
+    office: Office, database: Database, values: list[str], names: list[str]
+) -> None:
+    """As one by one: what the operator chose for a value goes before the persona of that name."""
+    made = {
+        name: await office.personas.add(replace(FULL, name=name), actor="ann")
+        for name in ("night-shift", "day-shift", "late-shift", "off-shift")
+    }
+    await office.personas.edit("off-shift", {"disabled": True}, actor="ann")
+    async with database.writing() as connection:
+        for value in ("group/annotators", "night-shift"):
+            await connection.execute(sa.insert(claims).values(value=value, persona_id=made["day-shift"].id))
+    found = await office.directory.callers_for(values, "eve", "desktop")
+
+    assert sorted(caller.persona.name for caller in found) == names
+    assert {(caller.user, caller.client, caller.token_id) for caller in found} <= {("eve", "desktop", None)}
+    one_by_one = [await office.directory.caller_for(value, "eve") for value in values]
+    assert {caller.persona.name for caller in one_by_one if caller is not None} == set(names)
+
+
 async def test_changes_that_cannot_be_recorded_do_not_happen(office: Office, database: Database) -> None:
     class Broken(Trail):
         async def append(self, *_: object, **__: object) -> int:  # type: ignore[override]
