@@ -69,7 +69,6 @@ class KeyPool:
             )
         self._all.append(connection)
         self._lanes[name] = Lane(name, connection, self)
-        self.stir()
         self.wake()
 
     def retire(self, name: str) -> None:

@@ -117,7 +117,7 @@ async def test_more_requests_than_places_wait_and_all_keys_are_filled() -> None:
 
 async def test_a_limited_key_rests_as_long_as_it_is_told_and_is_then_tried_with_one_request() -> None:
     scale, time, probe = Scale(), SteppingTime(), anyio.Event()
-    api, pool = open_pool(scale, "a", "b", time=time)
+    api, pool = open_pool(scale, "a", "b", time=time, max_in_flight=2)
     scale.tell("a", no(429, retry_after="20"))
     await ask(api, 4)
     assert rests(pool) == [20.25, 0.0]
@@ -128,6 +128,7 @@ async def test_a_limited_key_rests_as_long_as_it_is_told_and_is_then_tried_with_
 
     time.now, scale.asked = 20.25, []
     scale.tell("a", probe)
+    scale.tell("b", probe, probe)
     assert pool.health()[0].state == "probation"
     async with anyio.create_task_group() as group:
         group.start_soon(ask, api, 6)
@@ -225,6 +226,19 @@ async def test_who_waits_for_a_busy_key_takes_one_that_has_rested() -> None:
         busy.set()
     assert time.now == 5.25
     assert rests(pool) == [0, 0]
+
+
+async def test_nobody_is_refused_for_a_long_rest_while_another_key_is_at_work() -> None:
+    scale, busy = Scale(), anyio.Event()
+    api, _ = open_pool(scale, "a", "b", max_in_flight=1)
+    scale.tell("a", no(429, retry_after="500"))
+    await ask(api)
+    scale.tell("b", busy)
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask, api, 3)
+        await anyio.wait_all_tasks_blocked()
+        busy.set()
+    assert scale.asked == ["a", *"bbbb"]
 
 
 async def test_who_waits_for_resting_keys_goes_on_at_once_with_a_new_one() -> None:

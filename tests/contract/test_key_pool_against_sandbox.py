@@ -8,14 +8,18 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+import httpx2
 import pytest
+import uvicorn
 
 from scale_mcp.api import ApiOptions, OutcomeUnknown, RateLimited, ScaleApi, Unauthorized
+from scale_mcp.api.aiohttp_transport import AiohttpTransport
 from scale_mcp.api.trace import recording
 from scale_mcp.models.task_requests import ImageAnnotationRequest, SegmentationRequest
 from scale_mcp.models.tasks import TaskFilter
 from scale_mcp.sandbox import SANDBOX_URL, Sandbox, SandboxOptions
 from scale_mcp.sandbox.accounts import account_for
+from scale_mcp.server.transports.listening import listen
 from tests.stepping_time import SteppingTime
 
 pytestmark = pytest.mark.anyio
@@ -216,6 +220,40 @@ async def test_a_storm_of_faults_on_some_keys_makes_each_task_once(sandbox: Sand
         await create_all(api, range(1000))
 
     assert await numbers_at_scale(sandbox) == Counter(range(1000))
+
+
+@pytest.mark.parametrize("transport", [httpx2.AsyncHTTPTransport, AiohttpTransport])
+async def test_keys_share_one_network_over_real_connections_and_come_and_go_there(
+    sandbox: Sandbox, transport: Callable[[], httpx2.AsyncBaseTransport]
+) -> None:
+    sandbox.faults.put(
+        [
+            {"kind": "rate_limit", "key": FIRST, "rate": 0.3, "retry_after": 1},
+            {"kind": "drop_after", "route": "create_task", "rate": 0.03},
+        ],
+        seed=5,
+    )
+    options = ApiOptions(sleep=at_once, attempts=8, rate_limited_attempts=1000, max_in_flight=8)
+    server = uvicorn.Server(uvicorn.Config(sandbox.app, log_level="critical", lifespan="off"))
+    with listen("127.0.0.1", 0) as listener:
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        async with anyio.create_task_group() as group:
+            group.start_soon(lambda: server.serve(sockets=[listener]))
+            keys = {key: key for key in (FIRST, SECOND)}
+            async with ScaleApi.pooled(keys, base_url=address, transport=transport(), options=options) as api:
+                pool = api.keys
+                assert pool is not None
+
+                def change(number: int) -> None:
+                    if number == 100:
+                        pool.add(THIRD, THIRD)
+                        pool.retire(SECOND)
+
+                await create_all(api, range(300), change)
+            server.should_exit = True
+
+    assert all(200 in asked_with(sandbox, key) for key in (FIRST, SECOND, THIRD))
+    assert await numbers_at_scale(sandbox) == Counter(range(300))
 
 
 async def test_a_key_can_be_replaced_under_load_without_losing_a_call(sandbox: Sandbox) -> None:

@@ -171,9 +171,10 @@ async def test_a_home_in_a_connection_of_others_is_of_no_use_to_a_persona(world:
 
 
 async def test_a_route_for_some_task_types_does_not_open_other_tasks_of_its_account(world: Routed) -> None:
-    task_id = (await world.create(persona("somebody", "letters"))).output.task_id  # type: ignore[attr-defined]
-    with pytest.raises(NotFound):
-        await world.call(SPLIT, "get_task", {"task_id": task_id})  # letters are for text, and this is a picture
+    for somebody in (persona("a", "letters"), persona("b", "letters", "streets")):  # the second one's is noted
+        task_id = (await world.create(somebody)).output.task_id  # type: ignore[attr-defined]
+        with pytest.raises(NotFound):
+            await world.call(SPLIT, "get_task", {"task_id": task_id})  # letters are for text, and this is a picture
     assert (await world.call(persona("y", "letters"), "get_task", {"task_id": task_id})).connection == "letters"
 
 
