@@ -7,6 +7,7 @@ Every step of it is in the audit chain.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,9 +27,11 @@ from scale_mcp.text import one_line
 from scale_mcp.tools.card import ToolFailure
 
 State = Literal["waiting", "approved", "denied", "used", "expired"]
+Answer = Literal["approved", "denied", "waiting"]
 LASTS = timedelta(hours=1)  # a question waits so long, and a yes or a no holds so long
 MOST_WAITING = 50  # questions of one persona at a time
 LONGEST_WHY = 500
+ID = re.compile(r"app_[a-z2-7]{16}")
 LONGEST_NAME = 200
 
 approvals = sa.Table(
@@ -135,28 +138,23 @@ class Approvals:
             await self._note("approval.asked", made, f"persona:{made.persona}", connection)
         return made
 
-    async def take(self, *, persona_id: str, tool: str, digest: str) -> Literal["approved", "denied", "waiting"] | None:
+    async def take(self, *, persona_id: str, tool: str, digest: str) -> Answer | None:
         """What became of this call's question. "approved" is given once: it is used up by this.
 
         None: never asked, used or expired. A no holds until it expires. Raises ``AuditUnavailable``.
         """
         async with self._database.reading() as connection:
             there = await self._current(connection, persona_id, tool, digest)
-        if there is None:
-            return None
-        if there.state in ("waiting", "denied"):
-            return "waiting" if there.state == "waiting" else "denied"
+        if there is None or there.state != "approved":
+            return _answer(there)
         async with self._database.writing() as connection:
-            await self._recorder.hold(connection)  # in the order in which a decision locks, or the two block each other
-            taken = await connection.execute(
-                sa.update(approvals)
-                .where(approvals.c.id == there.id, approvals.c.state == "approved")
-                .values(state="used", used_at=stamp(self._clock()))
-            )
-            if taken.rowcount != 1:
-                return None
-            await self._note("approval.used", there, f"persona:{there.persona}", connection)
-        return "approved"
+            await self._recorder.hold(connection)  # nobody decides about it or takes it in between
+            there = await self._current(connection, persona_id, tool, digest)
+            if there is not None and there.state == "approved":
+                used = {"state": "used", "used_at": stamp(self._clock())}
+                await connection.execute(sa.update(approvals).where(approvals.c.id == there.id).values(used))
+                await self._note("approval.used", there, f"persona:{there.persona}", connection)
+        return _answer(there)
 
     async def approve(self, approval_id: str, *, by: str) -> Approval:
         """Say yes to a waiting call; it may be made once within the hour. Raises ``ApprovalRefused``."""
@@ -238,6 +236,8 @@ class Approvals:
         return None if row is None else self._read(row)
 
     async def _found(self, connection: AsyncConnection, approval_id: str) -> Approval | None:
+        if not ID.fullmatch(approval_id):
+            return None
         row = (await connection.execute(sa.select(approvals).where(approvals.c.id == approval_id))).mappings().first()
         return None if row is None else self._read(row)
 
@@ -261,6 +261,13 @@ class Approvals:
             "why": approval.why,
         }
         await self._recorder.append(kind, content, connection=connection)
+
+
+def _answer(approval: Approval | None) -> Answer | None:
+    match approval.state if approval else None:
+        case "approved" | "denied" | "waiting" as state:
+            return state
+    return None
 
 
 def _row(approval: Approval) -> dict[str, Any]:

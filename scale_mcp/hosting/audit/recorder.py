@@ -239,7 +239,7 @@ class Recorder:
             "session": _short_hash(intent.session) if intent.session else None,
             "risk": intent.risk,
             "arguments": self.redactor.value(intent.arguments),
-            "arguments_digest": digest_of(intent.arguments),
+            "arguments_digest": _digest_if_any(intent.arguments),
             "reason": text(intent.reason, LONGEST_REASON),
             "peer": text(intent.peer, LONGEST_NAME),
             "request_id": text(intent.request_id, LONGEST_NAME),
@@ -278,12 +278,25 @@ class Recorder:
 
 
 def digest_of(value: Any) -> str:
-    """``sha256:…`` of a JSON value's canonical text; of its Python text where it is no JSON value."""
+    """``sha256:…`` of a JSON value's canonical text; of its Python text where it is no JSON value.
+
+    Raises ``ValueError`` for what is nested too deeply to be written down: it must not go by anything else's digest.
+    """
     try:
-        text = canonical(value)
-    except (TypeError, ValueError):
-        text = repr(value)
+        try:
+            text = canonical(value)
+        except (TypeError, ValueError):
+            text = repr(value)
+    except RecursionError:
+        raise ValueError("The value is nested too deeply.") from None
     return f"sha256:{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+
+def _digest_if_any(value: Any) -> str | None:
+    try:
+        return digest_of(value)
+    except ValueError:
+        return None
 
 
 def _short_hash(text: str) -> str:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from scale_mcp.hosting.approvals import approvals
 from scale_mcp.hosting.audit.chain import ANCHOR, audit_head, audit_rows
 from scale_mcp.hosting.audit.recorder import Recorder
 from scale_mcp.hosting.audit.verification import verify
@@ -32,7 +33,8 @@ class Pruned:
 async def prune(
     database: Database, recorder: Recorder, before: datetime, *, actor: str, dry_run: bool = False
 ) -> Pruned:
-    """Take out all rows that are older than ``before`` and stand before the first one that is not.
+    """Take out all rows that are older than ``before`` and stand before the first one that is not, and with the last of
+    them the approvals that had ended by then.
 
     With each transaction goes a row that tells number and hash of the last row taken out. The chain is verified first:
     a trail that was tampered with stays as it is, to be looked at. Raises ``NotPruned`` and ``AuditUnavailable``.
@@ -57,6 +59,7 @@ async def prune(
                     "Somebody else pruned the trail at the same time. Look at it with `scale-mcp audit tail`."
                 )
             gone = await connection.execute(sa.delete(audit_rows).where(audit_rows.c.seq <= last))
+            await connection.execute(sa.delete(approvals).where(approvals.c.expires_at < stamp(before)))
             told = {"actor": actor, "through": last, "hash": digest, "rows": gone.rowcount, "before": stamp(before)}
             await recorder.append(ANCHOR, told, connection=connection)
         first = last + 1

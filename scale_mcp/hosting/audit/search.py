@@ -12,16 +12,20 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.selectable import FromClause
 
-from scale_mcp.hosting.audit.chain import INTENT, OUTCOME, audit_head, audit_rows
+from scale_mcp.hosting.audit.chain import INTENT, LONGEST_FACT, OUTCOME, audit_head, audit_rows
 from scale_mcp.hosting.store import Database
+from scale_mcp.text import one_line
 
 UNKNOWN = "unknown"  # the outcome of a call that has none: it runs, or its process was killed
 PAGE = 1_000
+LONGEST_SOUGHT = 1_000  # characters of a text that rows are to contain; SQLite gives up on much longer ones
 
 
 @dataclass(frozen=True)
 class Query:
     """What is looked for; everything that is given must agree. Times as ``stamp`` writes them; until is exclusive.
+
+    Texts may come from anybody: they are compared as rows hold them, on one line and without control characters.
 
     kind      a kind of row, or the beginning of several: ``persona.``
     outcome   of a call; ``unknown`` finds those that have none
@@ -130,9 +134,9 @@ class Trail:
         if query.outcome == UNKNOWN:
             wanted.append(result.c.seq.is_(None))
         elif query.outcome is not None:
-            wanted.append(result.c.outcome == query.outcome)
+            wanted.append(result.c.outcome == one_line(query.outcome, LONGEST_FACT))
         if query.connection is not None:
-            wanted.append(result.c.connection == query.connection)
+            wanted.append(result.c.connection == one_line(query.connection, LONGEST_FACT))
         statement = (
             sa.select(
                 intent,
@@ -160,18 +164,20 @@ def _conditions(query: Query, rows: FromClause) -> list[ColumnElement[bool]]:
         "connection": query.connection,
         "entry": query.entry,
     }
-    made: list[ColumnElement[bool]] = [column[name] == value for name, value in equal.items() if value is not None]
+    made: list[ColumnElement[bool]] = [
+        column[name] == one_line(value, LONGEST_FACT) for name, value in equal.items() if value is not None
+    ]
     if query.outcome == UNKNOWN:
         outcome = audit_rows.alias("known")
         made.append(column.kind == INTENT)
         made.append(~sa.exists().where(outcome.c.entry == column.entry, outcome.c.kind == OUTCOME))
     elif query.outcome is not None:
-        made.append(column.outcome == query.outcome)
+        made.append(column.outcome == one_line(query.outcome, LONGEST_FACT))
     if query.kind is not None:
-        kind = query.kind
+        kind = one_line(query.kind, LONGEST_FACT)
         made.append(column.kind.startswith(kind, autoescape=True) if kind.endswith(".") else column.kind == kind)
     if query.contains is not None:
-        written = json.dumps(query.contains)[1:-1].lower()  # as it stands in the canonical content
+        written = json.dumps(query.contains[:LONGEST_SOUGHT])[1:-1].lower()  # as it stands in the canonical content
         made.append(sa.func.lower(column.content).contains(written, autoescape=True))
     if query.since is not None:
         made.append(column.time >= query.since)

@@ -162,8 +162,7 @@ class GroupWriter:
             last = await extend(connection, drafts)
             for waiting in batch:
                 waiting.in_doubt = True
-        for _ in owed:
-            self._owed.popleft()
+        self._owed = deque(draft for draft in self._owed if not any(draft is gone for gone in owed))
         self.gap -= gap
         self.written += len(drafts)
         self.transactions += 1

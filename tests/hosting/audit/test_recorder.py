@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from scale_mcp.hosting.audit.chain import GENESIS, audit_head, audit_rows, row_hash
-from scale_mcp.hosting.audit.recorder import Intent, Recorder
+from scale_mcp.hosting.audit.recorder import Intent, Recorder, digest_of
 from scale_mcp.hosting.audit.writer import AuditUnavailable
 from scale_mcp.hosting.store import Database
 
@@ -262,6 +262,16 @@ async def test_content_that_is_no_json_harms_its_own_caller_only(database: Datab
     with pytest.raises(ValueError, match="no kind"):
         await recorder.append("not a kind\n", {})
     assert len(await rows(database)) == 3
+
+
+def test_what_is_nested_too_deeply_has_no_digest_rather_than_another_s() -> None:
+    deep: Any = 1
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(ValueError, match="too deeply"):
+        digest_of(deep)
+    assert digest_of({"b": 1, "a": 2}) == digest_of({"a": 2, "b": 1})
+    assert digest_of({"a": 1}) != digest_of({"a": "1"})
 
 
 async def test_a_chain_without_a_head_is_not_written_to(database: Database) -> None:

@@ -50,6 +50,15 @@ async def test_calls_come_newest_first_with_their_outcomes(database: Database) -
     assert [call.entry for call in await trail.calls(Query(), before=calls[0].seq, limit=1)] == [failed.id]
 
 
+@pytest.mark.parametrize("text", ["\x00", "\ud800", "%", "_", "'", "\\", "x" * 100_000])
+async def test_any_text_may_be_looked_for(database: Database, text: str) -> None:
+    await Recorder(database).append("test.row", {"actor": "cli:root"})
+    for name in ("persona", "user", "tool", "outcome", "actor", "connection", "kind", "entry", "contains"):
+        query = Query(**{name: text})
+        assert name == "contains" or await Trail(database).rows(query) == []
+        assert await Trail(database).calls(query) == []
+
+
 async def test_all_rows_come_once_in_pages(database: Database) -> None:
     recorder: Recording = Recorder(database)
     for number in range(7):

@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from scale_mcp.hosting.approvals import Approvals
 from scale_mcp.hosting.audit import verification
 from scale_mcp.hosting.audit.chain import GENESIS, audit_head, audit_rows, canonical, row_hash
 from scale_mcp.hosting.audit.recorder import Intent, Recorder
@@ -198,6 +199,17 @@ class TestPruning:
         again = await prune(database, recorder, border, actor="cli:root")
         assert (again.rows, again.through) == (0, 0)
         assert (await verify(database)).last == ROWS + 1
+
+    async def test_approvals_that_ended_are_taken_out_too(self, database: Database, recorder: Recorder) -> None:
+        waiting = Approvals(database, recorder, recorder.clock)
+        asked = {"persona": "ada", "tool": "cancel_task", "arguments": {}, "why": "", "persona_id": "per_ada"}
+        await waiting.request(**asked, digest="sha256:1")
+        await prune(database, recorder, datetime(2026, 11, 22, 0, 20, tzinfo=UTC), actor="cli:root")
+        assert len(await waiting.list(closed=True)) == 1  # an hour has not passed since
+        await recorder.append("test.row", {})
+        await prune(database, recorder, datetime(2026, 11, 23, tzinfo=UTC), actor="cli:root")
+        assert await waiting.list(closed=True) == []
+        assert (await verify(database)).holds
 
     async def test_pruning_goes_on_from_pruned(
         self, database: Database, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
