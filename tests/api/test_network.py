@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import ssl
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
+import anyio
 import httpx2
 import pytest
 
 from scale_mcp.api import ApiOptions, ConnectionFailed, ScaleApi
 from scale_mcp.api.aiohttp_transport import AiohttpTransport
-from scale_mcp.api.network import open_network
+from scale_mcp.api.network import Pools, open_network
 
 from .certificates import Authority
-from .raw_server import Visitor, serving
+from .raw_server import OK, Visitor, serving
 from .scripted import KEY, TASK_ID
 
 pytestmark = pytest.mark.anyio
@@ -52,6 +55,79 @@ async def no_way_through(visitor: Visitor) -> None:
 async def test_aiohttp_is_used_where_it_is_installed(installed: str):
     async with open_network(https=True, in_flight=4) as transport:
         assert type(transport) is {"aiohttp": FAST, "httpx2": OWN}[installed]
+
+
+async def test_for_many_requests_at_once_httpx2_gets_several_pools(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+    async with open_network(https=True, in_flight=16) as few, open_network(https=True, in_flight=17) as many:
+        assert type(few) is OWN
+        assert type(many) is Pools
+
+
+async def test_pools_open_as_they_are_needed_and_share_the_load():
+    everybody_is_there, visitors = asyncio.Event(), 0
+
+    async def wait_for_all(visitor: Visitor) -> None:
+        nonlocal visitors
+        visitors += 1
+        if visitors == 40:
+            everybody_is_there.set()
+        await visitor.request()
+        await everybody_is_there.wait()
+        await visitor.send(OK)
+        await visitor.gone()
+
+    pools = Pools(64, ssl.create_default_context())
+    async with serving(wait_for_all) as server, pools:
+        request = httpx2.Request("GET", server.url + "/", headers={"Host": "x"})
+        with anyio.fail_after(20):
+            answers = await asyncio.gather(*(pools.handle_async_request(request) for _ in range(40)))
+        assert [pool.busy for pool in pools._pools] == [16, 16, 8]
+        for answer in answers:
+            assert await answer.aread() == b"ok"
+            await answer.aclose()
+            await answer.aclose()
+        assert [pool.busy for pool in pools._pools] == [0, 0, 0]
+        assert visitors == 40
+
+
+async def test_requests_one_after_the_other_stay_on_one_connection_of_one_pool():
+    pools = Pools(64, ssl.create_default_context())
+    async with serving(give_the_task) as server, pools:
+        for _ in range(5):
+            answer = await pools.handle_async_request(httpx2.Request("GET", server.url + "/"))
+            await answer.aread()
+            await answer.aclose()
+        assert server.connections == 1
+        assert [pool.busy for pool in pools._pools] == [0]
+
+
+async def test_a_request_that_fails_or_is_given_up_leaves_its_pool():
+    pools = Pools(64, ssl.create_default_context())
+    async with serving(give_the_task) as server:
+        pass
+    async with pools:
+        request = httpx2.Request("GET", server.url + "/")
+        with pytest.raises(httpx2.ConnectError):
+            await pools.handle_async_request(request)
+        assert [pool.busy for pool in pools._pools] == [0]
+
+        async def never(visitor: Visitor) -> None:
+            await visitor.request()
+            await visitor.gone()
+
+        async with serving(never) as silent:
+            with anyio.move_on_after(0.05) as scope:
+                await pools.handle_async_request(httpx2.Request("GET", silent.url + "/"))
+            assert scope.cancelled_caught
+            assert [pool.busy for pool in pools._pools] == [0]
+
+
+async def test_closed_pools_send_nothing():
+    pools = Pools(64, ssl.create_default_context())
+    await pools.aclose()
+    with pytest.raises(httpx2.ConnectError):
+        await pools.handle_async_request(httpx2.Request("GET", "http://127.0.0.1:1/"))
 
 
 @pytest.mark.parametrize("version", ["2.3.10", "3.13.5", "4.0.0"])

@@ -5,6 +5,7 @@ In process, and over real connections with either transport.
 
 from __future__ import annotations
 
+import ssl
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ import uvicorn
 
 from scale_mcp.api import ApiOptions, Conflict, OutcomeUnknown, ScaleApi, ScaleError
 from scale_mcp.api.aiohttp_transport import AiohttpTransport
+from scale_mcp.api.network import Pools
 from scale_mcp.models.task_requests import ImageAnnotationRequest
 from scale_mcp.models.tasks import TaskFilter
 from scale_mcp.sandbox import SANDBOX_URL, Sandbox, SandboxOptions
@@ -40,7 +42,7 @@ async def at_once(_seconds: float) -> None:
     await anyio.lowlevel.checkpoint()
 
 
-WAYS = ["in process", "httpx2", "aiohttp"]
+WAYS = ["in process", "httpx2", "pools of httpx2", "aiohttp"]
 OPTIONS = ApiOptions(sleep=at_once, attempts=6, call_timeout=600, max_in_flight=16)
 
 
@@ -54,7 +56,11 @@ async def connected(sandbox: Sandbox, way: str) -> AsyncIterator[ScaleApi]:
     server = uvicorn.Server(config)
     with listen("127.0.0.1", 0) as listener:
         address = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
-        transport = httpx2.AsyncHTTPTransport() if way == "httpx2" else AiohttpTransport()
+        transport = {
+            "httpx2": httpx2.AsyncHTTPTransport,
+            "pools of httpx2": lambda: Pools(64, ssl.create_default_context()),
+            "aiohttp": AiohttpTransport,
+        }[way]()
         async with anyio.create_task_group() as group:
             group.start_soon(lambda: server.serve(sockets=[listener]))
             try:
