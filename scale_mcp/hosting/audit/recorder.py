@@ -103,8 +103,8 @@ class Entry:
 
         connection  the name of the connection that served it
         upstream    requests to Scale as {method, template, status, request_id}; the last 64 are kept
-        digest      of the result (``digest_of``), which proves what it was where the body is too large to keep
         body        the result, redacted and capped
+        digest      of the result, which proves what it was where it is too large to keep; of ``body`` if not given
         further     more facts for the row, JSON values
 
         Never raises, and is not stopped by the call's being cancelled: what has happened has happened. A row that
@@ -120,7 +120,7 @@ class Entry:
             "requests": len(upstream),
             "retries": retries,
             "latency_ms": None if latency_ms is None else round(latency_ms, 3),
-            "digest": digest,
+            "digest": digest or (None if body is None else _digest_if_any(body)),
             "body": redact.value(body),
             "decisions": self._decisions,
             **redact.value(further),
@@ -197,12 +197,13 @@ class Recorder:
         try:
             await self._durable(waiting, min(READERS_PATIENCE, self._patience) if reads else None)
         except AuditUnavailable as problem:
-            self._give_up(waiting, intent, entry_id, "not recorded in time")
             if reads:
+                self._give_up(waiting, intent, entry_id, "unrecorded", "it went on without waiting for this trail")
                 return self._unrecorded(intent, entry_id, problem.reason)
+            self._give_up(waiting, intent, entry_id, "abandoned", "it could not be recorded in time")
             raise
         except BaseException:
-            self._give_up(waiting, intent, entry_id, "cancelled before it began")
+            self._give_up(waiting, intent, entry_id, "abandoned", "it was cancelled before it began")
             raise
         return Entry(self, intent, entry_id, recorded=True)
 
@@ -255,12 +256,12 @@ class Recorder:
             "tool": text(intent.tool, LONGEST_NAME),
         }
 
-    def _give_up(self, waiting: Waiting, intent: Intent, entry_id: str, why: str) -> None:
-        """The call will not be done. Where its intent may be in the chain already, say so there."""
+    def _give_up(self, waiting: Waiting, intent: Intent, entry_id: str, outcome: str, why: str) -> None:
+        """No outcome will follow. Where the intent may be in the chain already, say so there."""
         if waiting.number.done() and not waiting.in_doubt:
             return
         if not self._writer.withdraw(waiting):
-            row = {**self._who(intent, entry_id), "outcome": "abandoned", "why": why}
+            row = {**self._who(intent, entry_id), "outcome": outcome, "why": why}
             self._writer.owe(self._draft(OUTCOME, row))
 
     def _gap(self, gap: Gap) -> Draft:

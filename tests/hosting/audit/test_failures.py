@@ -131,6 +131,8 @@ async def test_waiting_for_the_chain_has_an_end_and_leaves_nothing_behind(databa
         await refuses_writes_and_goes_on_with_reads(recorder)
     await recorder.settled()
     assert await other.append("test.row", {}) >= 2
+    said = {(outcome["tool"], outcome["outcome"]) for outcome in await contents(database, "call.outcome")}
+    assert said <= {("create_task", "abandoned"), ("get_task", "unrecorded")}
     entry = await Recorder(database).begin(WRITE)
     await entry.finish("ok")
     found = await verify(database)

@@ -87,6 +87,7 @@ async def test_a_call_leaves_an_intent_before_and_an_outcome_after(database: Dat
     assert (outcome["connection"], outcome["tool"], outcome["persona"]) == ("main", "create_task", "ada")
     told = json.loads(outcome["content"])
     assert told["upstream"][0]["request_id"] == "abc"
+    assert told["digest"] == "sha256:0"
     assert (told["retries"], told["latency_ms"], told["body"]) == (1, 12.346, {"task_id": "t1"})
     assert told["decisions"][0]["decision"] == "allowed"
 
@@ -99,11 +100,11 @@ async def test_a_large_body_leaves_room_for_everything_else(database: Database) 
     entry.decision("allowed", "because")
     requests = [{"method": "GET", "template": "/tasks", "statuses": [200], "request_ids": [f"r{n}"]} for n in range(70)]
     body = {"text": ["word " * 150] * 100, "token": "abc"}
-    await entry.finish("ok", connection="main", upstream=requests, digest="sha256:1", body=body, served={"by": "main"})
+    await entry.finish("ok", connection="main", upstream=requests, body=body, served={"by": "main"})
     (intent,), (outcome,) = await contents(database, "call.intent"), await contents(database, "call.outcome")
     assert intent["reason"] == "why"
     assert len(json.dumps(intent)) < 15_000
-    assert (outcome["digest"], outcome["served"]) == ("sha256:1", {"by": "main"})
+    assert (outcome["digest"], outcome["served"]) == (digest_of(body), {"by": "main"})
     assert outcome["decisions"][0]["why"] == "because"
     assert [request["request_ids"] for request in outcome["upstream"]] == [[f"r{n}"] for n in range(6, 70)]
     assert outcome["requests"] == 70
