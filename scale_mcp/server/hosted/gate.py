@@ -103,7 +103,7 @@ class HostedGate:
         self._open_exactly = frozenset(path for path in open_paths if not path.endswith("/"))
         self._open_below = tuple(path for path in open_paths if path.endswith("/"))
         self._streams = Streams(sign_in) if streams is None else streams
-        self._sessions = sessions or Sessions()
+        self._sessions = Sessions() if sessions is None else sessions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
