@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import scale_mcp.hosting.approvals
 import scale_mcp.hosting.audit.chain
+import scale_mcp.hosting.audit.checks
 import scale_mcp.hosting.connection_records
 import scale_mcp.hosting.console_tokens
 import scale_mcp.hosting.events.tables
