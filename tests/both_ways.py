@@ -58,8 +58,8 @@ def same(answer: Any) -> Any:
     text = json.dumps(answer, sort_keys=True)
     text = re.sub(r"scale-data [0-9a-f]{8}", "scale-data #", text)
     text = re.sub(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\b[0-9a-f]{32}\b", "#", text)
-    text = re.sub(r"under [0-9a-f]{8}", "under #", text)
-    return json.loads(re.sub(r'"request_id": "[0-9a-f]{8}"', '"request_id": "#"', text))
+    text = re.sub(r"under [0-9a-f]{8,16}", "under #", text)
+    return json.loads(re.sub(r'"request_id": "[0-9a-f]{8,16}"', '"request_id": "#"', text))
 
 
 class Recorded(Shortcut):
@@ -197,9 +197,13 @@ class Site:
         gone: anyio.Event | None = None,
         person: str = "",
         pieces: int = 1,
+        response: Response | None = None,
     ) -> Response:
-        """One exchange. ``gone`` is when the client hangs up, ``person`` whom the application's login has verified."""
-        response = Response()
+        """One exchange. ``gone`` is when the client hangs up, ``person`` whom the application's login has verified.
+
+        ``response`` is what to fill, for whoever looks at it before its end.
+        """
+        response = response or Response()
         answered = anyio.Event()
         cut = -(-len(body) // pieces) or 1
         parts = [body[start : start + cut] for start in range(0, len(body) or 1, cut)]

@@ -13,7 +13,7 @@ from anyio.lowlevel import checkpoint
 
 from scale_mcp.server.conformance import EventLog
 from scale_mcp.server.shortcut import ShortcutServer
-from scale_mcp.server.transports import http_calls
+from scale_mcp.server.transports import http_reply
 from scale_mcp.server.transports.draining import InFlight
 from scale_mcp.server.transports.http import web_app
 from scale_mcp.server.transports.sessions import TRUSTED, KnownSessions
@@ -420,7 +420,7 @@ async def test_now_and_then_a_call_shows_the_sdk_that_its_session_is_used(monkey
 
 @BOTH_ERAS
 async def test_a_long_call_becomes_a_stream_that_is_kept_open(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_calls, "PING_EVERY", 0)
+    monkeypatch.setattr(http_reply, "PING_EVERY", 0)
     api, in_flight = FakeApi(), InFlight()
     found = []
     async with at_http(built(api=api), version, in_flight=in_flight) as client, anyio.create_task_group() as tasks:
@@ -442,6 +442,25 @@ async def test_a_long_call_becomes_a_stream_that_is_kept_open(version: str, monk
     assert set(pings) == {b": ping"}
     assert last.startswith(b"event: message\r\ndata: {")
     assert response.messages[0]["error"]["code"] == -32603
+
+
+async def test_a_call_whose_task_is_ended_from_outside_sends_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_reply, "PING_EVERY", 0)
+    api = FakeApi()
+    async with at_http(built(api=api), OLD) as client:
+        response = Response()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: client.post(client.call("wait", {}), response=response))
+            await api.started.wait()
+            while not response.body:
+                await checkpoint()
+            tasks.cancel_scope.cancel()
+        heard = len(response.body)
+        for _ in range(10):  # turns of the loop in which it would send again
+            await checkpoint()
+
+    assert api.cancelled == 1
+    assert len(response.body) == heard
 
 
 async def test_where_streams_can_be_resumed_every_call_is_the_sdks() -> None:

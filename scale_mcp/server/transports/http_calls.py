@@ -1,8 +1,4 @@
-"""Plain tool calls on ``/mcp``: answered before they reach the SDK's application, which gets everything else.
-
-An answer is JSON, as every client of this transport must take it. A call that takes long becomes an event stream whose
-comments keep the connection open, as the SDK's do.
-"""
+"""Plain tool calls on ``/mcp``: answered before they reach the SDK's application, which gets everything else."""
 
 from __future__ import annotations
 
@@ -24,9 +20,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scale_mcp.server.shortcut import PlainCall, Shortcut, refusal
 from scale_mcp.server.transports.draining import STOPPING, InFlight
+from scale_mcp.server.transports.http_reply import Reply
 from scale_mcp.server.transports.sessions import PATH, SESSION, KnownSessions, Principal, principal_of
 
-PING_EVERY = 15.0  # seconds without an answer after which, and then between which, the client is told to be patient
 VERSION = MCP_PROTOCOL_VERSION_HEADER.encode()
 CANCELLED = t.ErrorData(code=REQUEST_CANCELLED, message="Request cancelled")
 SESSION_ENDED = t.ErrorData(code=t.INTERNAL_ERROR, message="Session terminated before the request completed")
@@ -124,8 +120,17 @@ class HttpCalls:
         return self._shortcut.plain_call(request, version, scope, shown)
 
     async def _serve(self, call: PlainCall, owner: Owner | None, receive: Receive, send: Send) -> None:
-        """Run the call and answer it. ``owner`` is None from 2026-07-28 on: there the end of a connection cancels."""
-        reply = _Reply(send, session=owner[0] if owner else "")
+        """Run the call and answer it. ``owner`` is None from 2026-07-28 on, and errors have their own status then."""
+        reply = Reply(send, session=owner[0] if owner else "")
+        try:
+            answer = await self._answer(call, owner, receive)
+            if answer is not None:
+                await reply.finish(*answer)
+        finally:
+            reply.leave()
+
+    async def _answer(self, call: PlainCall, owner: Owner | None, receive: Receive) -> tuple[bytes, int] | None:
+        """The message and the status of its response; None when the client has hung up, which cancels a modern call."""
         with anyio.CancelScope() as scope:
             running = Running(scope)
             self._in_flight.add(scope)
@@ -141,17 +146,14 @@ class HttpCalls:
                     del self._running[key]
                 if watch is not None:
                     watch.cancel()
-        status = HTTPStatus.OK
         if scope.cancelled_caught:
             if running.reason is None:
-                await reply.abandon()
-                return
+                return None
             message, code = refusal(call.id, running.reason), running.reason.code
-            if running.reason is SESSION_ENDED:
-                status = HTTPStatus.INTERNAL_SERVER_ERROR
         if owner is None:
-            status = HTTPStatus(ERROR_CODE_HTTP_STATUS.get(code, status))
-        await reply.finish(message, status)
+            return message, ERROR_CODE_HTTP_STATUS.get(code, HTTPStatus.OK)
+        ended = scope.cancelled_caught and running.reason is SESSION_ENDED
+        return message, HTTPStatus.INTERNAL_SERVER_ERROR if ended else HTTPStatus.OK
 
     def _cancel(self, body: bytes, owner: Owner) -> None:
         """The server hears of it, too, and does not know the call."""
@@ -183,54 +185,6 @@ class HttpCalls:
         for key, running in self._running.items():
             if key[0] == owner:
                 running.give_up(SESSION_ENDED)
-
-
-class _Reply:
-    """The response to one call: one JSON document, or an event stream once the answer has been long in coming."""
-
-    def __init__(self, send: Send, session: str) -> None:
-        self._send = send
-        self._session = [(SESSION, session.encode("latin-1"))] if session else []
-        self._streams = False
-        self._pings: asyncio.Task[None] | None = None
-        self._loop = asyncio.get_running_loop()
-        self._patience = self._loop.call_later(PING_EVERY, self._start_pings)
-
-    async def finish(self, message: bytes, status: int) -> None:
-        await self._stop_pings()
-        if self._streams:
-            event = b"event: message\r\ndata: " + message + b"\r\n\r\n"
-            await self._send({"type": "http.response.body", "body": event})
-            return
-        head = [(b"content-type", b"application/json"), (b"content-length", str(len(message)).encode()), *self._session]
-        await self._send({"type": "http.response.start", "status": int(status), "headers": head})
-        await self._send({"type": "http.response.body", "body": message})
-
-    async def abandon(self) -> None:
-        """The client has gone, and nothing that is sent reaches it."""
-        await self._stop_pings()
-
-    def _start_pings(self) -> None:
-        self._pings = self._loop.create_task(self._ping())
-
-    async def _ping(self) -> None:
-        head = [
-            (b"content-type", b"text/event-stream"),
-            (b"cache-control", b"no-cache, no-transform"),
-            (b"x-accel-buffering", b"no"),
-            *self._session,
-        ]
-        await self._send({"type": "http.response.start", "status": 200, "headers": head})
-        self._streams = True
-        while True:
-            await self._send({"type": "http.response.body", "body": b": ping\r\n\r\n", "more_body": True})
-            await asyncio.sleep(PING_EVERY)
-
-    async def _stop_pings(self) -> None:
-        self._patience.cancel()
-        if self._pings is not None:
-            self._pings.cancel()
-            await asyncio.wait([self._pings])
 
 
 async def _give_up_when_gone(running: Running, receive: Receive) -> None:
