@@ -5,7 +5,7 @@ How long it rests is a matter of key_lane.py. A new key is used at once; a retir
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import replace
 from types import TracebackType
@@ -48,6 +48,8 @@ class KeyPool:
         self._lanes: dict[str, Lane] = {}
         self._waiting: deque[_Waiting] = deque()
         self._turns = 0
+        self.answers: Counter[str] = Counter()  # of all keys, gone ones too: 2xx, …, 429 beside 4xx, and none
+        self.retries = 0
         self.connection = _OneOfSeveral(next(iter(keys.values())), base_url, self._all)
         shared = replace(options, max_in_flight=CONNECTIONS_FOR * options.max_in_flight)
         self.wire = Wire(self.connection, transport, shared)
@@ -109,11 +111,11 @@ class KeyPool:
         """One attempt's turn with one of the keys, as a context; raises AllKeysResting when it would come too late."""
         return KeyTurn(self, deadline, exchange)
 
-    async def take(self, deadline: float) -> Lane:
+    async def take(self, deadline: float, exchange: Exchange) -> Lane:
         """A key with a place in flight, to be left afterwards. First come, first served."""
         lane = None if self._waiting else self._free()
         if lane is None:
-            return await self._wait(deadline)
+            return await self._wait(deadline, exchange)
         self._enter(lane)
         return lane
 
@@ -154,7 +156,7 @@ class KeyPool:
         """Whether a refused key is all there is: then Scale is asked again, and its refusal is the caller's answer."""
         return lane.refused and not self.has_accepted and lane.places < lane.limiter.allowed
 
-    async def _wait(self, deadline: float) -> Lane:
+    async def _wait(self, deadline: float, exchange: Exchange) -> Lane:
         waiting = _Waiting()
         self._waiting.append(waiting)
         try:
@@ -165,7 +167,7 @@ class KeyPool:
                     return waiting.lane
                 if not self._lanes:
                     raise RefusedBeforeSending("No key of this account is left.", next_step="Add a key.")
-                await self._change(waiting.event, deadline)
+                await self._change(waiting.event, deadline, exchange)
         except BaseException:
             if waiting.lane is not None:  # given a place at the moment of giving up: pass it on
                 waiting.lane.leave()
@@ -173,7 +175,7 @@ class KeyPool:
                 self._waiting.remove(waiting)
             raise
 
-    async def _change(self, changed: anyio.Event, deadline: float) -> None:
+    async def _change(self, changed: anyio.Event, deadline: float, exchange: Exchange) -> None:
         """Wait until a key has a place again, has rested, comes or goes."""
         now, usable = self.options.clock(), self._usable()
         resting = [lane for lane in usable if lane.rests_until > now and not self._is_last_resort(lane)]
@@ -182,8 +184,9 @@ class KeyPool:
             return
         first = min(resting, key=lambda lane: lane.rests_until)
         until, seconds = first.rests_until, first.rests_for(now)
-        patience = min(self.options.max_retry_after, deadline - anyio.current_time())
-        if len(resting) == len(usable) and seconds >= patience:
+        all_rest = len(resting) == len(usable)
+        patience = min(self.options.max_retry_after - exchange.waited, deadline - anyio.current_time())
+        if all_rest and seconds >= patience:
             raise _all_resting(len(self._lanes), seconds)
 
         async def sleep() -> None:
@@ -195,6 +198,8 @@ class KeyPool:
             tasks.start_soon(sleep)
             await changed.wait()
             tasks.cancel_scope.cancel()
+        if all_rest:
+            exchange.waited += self.options.clock() - now
 
 
 def _all_resting(keys: int, seconds: float) -> AllKeysResting:
@@ -235,12 +240,13 @@ class KeyTurn:
 
     def answered(self, status: int, retry_after: float | None) -> None:
         self._answered = True
+        self._pool.answers["429" if status == 429 else f"{status // 100}xx"] += 1
         self.lane.limiter.answered(status, self._round)
         self.lane.answered(status, retry_after, self._rests)
 
     async def __aenter__(self) -> KeyTurn:
         while True:
-            lane = await self._pool.take(self._deadline)
+            lane = await self._pool.take(self._deadline, self._exchange)
             try:
                 self._round = await lane.limiter.take()  # waits where there is a pace to keep
             except BaseException:
@@ -251,14 +257,17 @@ class KeyTurn:
             lane.limiter.give_back()
             lane.leave()
         self.lane, self._rests = lane, lane.rests
+        self._pool.retries += bool(self._exchange.keys)
         self._exchange.keys = [*(self._exchange.keys or ()), lane.name]
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if not self._answered and isinstance(error, ScaleError) and not isinstance(error, RefusedBeforeSending):
-            self.lane.answered(None, None, self._rests)
+        if not self._answered and not isinstance(error, RefusedBeforeSending):
+            self._pool.answers["none"] += 1
+            if isinstance(error, ScaleError):
+                self.lane.answered(None, None, self._rests)
         self.lane.limiter.give_back()
         self.lane.leave()
 

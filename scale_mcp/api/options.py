@@ -19,7 +19,8 @@ class ApiOptions:
     rate_limited_attempts: int = 10  # that may be answered 429, which did nothing and asks for patience
     backoff_base: float = 0.5  # the first pause is around this, each further one doubles …
     backoff_cap: float = 8.0  # … up to this
-    max_retry_after: float = 60.0  # a longer Retry-After is handed to the caller instead of waited for
+    max_retry_after: float = 60.0  # a longer Retry-After is handed to the caller instead of waited for; all rests of …
+    # … a pool's keys that one call waits for count together
     connect_timeout: float = 10.0
     io_timeout: float = 60.0  # without a byte read or written
     call_timeout: float = 120.0  # a whole call with its retries, when the caller set no nearer deadline

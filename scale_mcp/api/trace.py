@@ -29,6 +29,7 @@ class Exchange:
     request_ids: list[str] = field(default_factory=list)
     seconds: float = 0.0
     keys: list[str] | None = None  # of a pool: the name of the key of each attempt
+    waited: float = 0.0  # of a pool: seconds in which all keys rested
 
     @property
     def attempts(self) -> int:

@@ -32,8 +32,11 @@ class Facts:
         return self.task is not None or self.batch is not None
 
     def of(self, project: str | None, task_type: str | None) -> Facts:
-        """The same with what was found out about the task or batch."""
-        return replace(self, project=project or self.project, task_type=task_type or self.task_type)
+        """The same, with what was found out about the task or batch where the call itself does not say it.
+
+        "" stands for a task of no project, which is none of those that a rule names.
+        """
+        return replace(self, project=self.project or project or "", task_type=self.task_type or task_type)
 
 
 def facts_of(card: Card, request: RequestModel) -> Facts:

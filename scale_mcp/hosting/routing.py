@@ -9,13 +9,13 @@ with it; from then on creates with that unique_id go where it went.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from scale_mcp.api import Forbidden, InvalidRequest, NotFound, RateLimited, ScaleApi, ScaleError
 from scale_mcp.api.trace import Trace, recording
@@ -40,7 +40,7 @@ MOVABLE = frozenset(MODULES["create_tasks"])
 BOUND_TO_AN_ACCOUNT = ("batch", "lidar_task")  # arguments of creates
 OWN_FILE = "scaledata://"  # how addresses of files begin that were uploaded to an account
 REMEMBERED = 10_000  # batches whose connection is known
-MISSED_FOR = timedelta(seconds=2)  # that what was not found anywhere is not looked for again
+MISSED_FOR = 2.0  # seconds that what was not found anywhere is not looked for again
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ class Router:
         self._clock = clock
         self._reads = ReadLadder(lambda: clock().timestamp())
         self._batches: OrderedDict[tuple[str, str], str] = OrderedDict()  # persona and name → connection id
-        self._missed: OrderedDict[tuple[str, Facts], float] = OrderedDict()
+        # Where a task or batch that is nowhere was missing, and when it was looked for.
+        self._missed: OrderedDict[tuple[str, Facts], tuple[float, frozenset[str]]] = OrderedDict()
 
     async def candidates(self, persona: Persona, card: Card, request: RequestModel) -> list[Account]:
         """The accounts that may serve a call, in the order to try them; at least one.
@@ -98,32 +99,41 @@ class Router:
                 choices.append(_Choice(account, route))
         if not choices:
             raise unusable or NoRoute
-        if len(choices) > 1 and facts.bound:
-            return await self._where(persona, facts, choices)
+        if facts.bound and (len(choices) > 1 or not agrees(choices[0].route.when, facts)):
+            return [await self._where(persona, facts, choices)]
         return choices
 
-    async def _where(self, persona: Persona, facts: Facts, choices: list[_Choice]) -> list[_Choice]:
-        """The one choice where the task or batch is; all of them when it is nowhere to be found."""
+    async def _where(self, persona: Persona, facts: Facts, choices: list[_Choice]) -> _Choice:
+        """The choice where the task or batch is; when it is nowhere, one that says so."""
         known = await self._known(persona, facts, choices)
         if known is not None:
-            return [known]
+            return known
         mark = (persona.id, facts)
-        if time.monotonic() - self._missed.get(mark, -1e9) < MISSED_FOR.total_seconds():
-            return choices
-        limited: RateLimited | None = None
+        before, without = self._missed.get(mark, (-math.inf, frozenset()))
+        if time.monotonic() - before >= MISSED_FOR:
+            limited: RateLimited | None = None
+            missing: set[str] = set()
+            for choice in choices:
+                try:
+                    found = await self._look(persona, facts, choice)
+                except RateLimited as problem:
+                    limited = limited or problem  # it may be in one that does answer
+                    continue
+                if found == "here":
+                    return choice
+                if found == "missing":
+                    missing.add(choice.account.id)
+            if limited is not None:
+                names = tuple(choice.account.name for choice in choices)
+                raise Limited(names, wait_of(limited, choices[0].account)) from None
+            without = frozenset(missing)
+            self._missed[mark] = time.monotonic(), without
+            if len(self._missed) > REMEMBERED:
+                self._missed.popitem(last=False)
         for choice in choices:
-            try:
-                if await self._has(persona, facts, choice):
-                    return [choice]
-            except RateLimited as problem:
-                limited = limited or problem  # it may be in one that does answer
-        if limited is not None:
-            names = tuple(choice.account.name for choice in choices)
-            raise Limited(names, wait_of(limited, choices[0].account)) from None
-        self._missed[mark] = time.monotonic()
-        if len(self._missed) > REMEMBERED:
-            self._missed.popitem(last=False)
-        return choices
+            if choice.account.id in without:
+                return choice  # Scale's own words
+        raise NotFound("There is nothing of that name or id here.", status=404)
 
     async def _known(self, persona: Persona, facts: Facts, choices: list[_Choice]) -> _Choice | None:
         if facts.task is not None:
@@ -136,26 +146,26 @@ class Router:
             connection_id = self._batches.get((persona.id, facts.batch), "")
         return next((choice for choice in choices if choice.account.id == connection_id and _fits(choice, facts)), None)
 
-    async def _has(self, persona: Persona, facts: Facts, choice: _Choice) -> bool:
-        """Whether an account has the task or batch, and the route to it is for such ones."""
+    async def _look(self, persona: Persona, facts: Facts, choice: _Choice) -> Literal["here", "missing", "not for it"]:
+        """Whether an account has the task or batch, and whether the route to it is for such ones."""
         account = choice.account
         try:
             if facts.task is not None:
                 task = await account.api.tasks.get(facts.task)
                 if not _fits(choice, facts.of(task.project, task.type)):
-                    return False
+                    return "not for it"
                 await self._homes.remember(facts.task, account.id, task.project, task.type)
-                return True
+                return "here"
             assert facts.batch is not None
             batch = await account.api.batches.get(facts.batch)
         except (NotFound, InvalidRequest, Forbidden):
-            return False
+            return "missing"
         if not _fits(choice, facts.of(batch.project, None)):
-            return False
+            return "not for it"
         self._batches[persona.id, facts.batch] = account.id
         if len(self._batches) > REMEMBERED:
             self._batches.popitem(last=False)
-        return True
+        return "here"
 
     # Writes -------------------------------------------------------------------------------------------------------
 

@@ -407,3 +407,16 @@ async def test_no_key_of_a_pool_is_shown_whichever_asked() -> None:
     for text in shown:
         for secret in both + encoded:
             assert secret not in text
+
+
+async def test_a_call_is_patient_once_and_not_for_each_rest_anew() -> None:
+    """Rests that are short one by one can follow each other for long: then the wait is for the caller to decide."""
+    scale, time = Scale(), SteppingTime()
+    api, _ = open_pool(scale, "a", time=time, max_retry_after=20.0, rate_limited_attempts=1000)
+    scale.tell("a", *[no(429)] * 1000)
+    async with time.passing():
+        with pytest.raises(RateLimited):
+            await ask_one(api)
+
+    assert 10 < time.now <= 20
+    assert len(scale.asked) < 10

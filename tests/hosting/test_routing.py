@@ -209,9 +209,53 @@ async def test_a_batch_of_a_project_that_the_route_is_not_for_is_not_there(world
     streets = (await world.account("streets")).api
     await streets.projects.create("secret", "imageannotation")
     await streets.batches.create("secret", "night")
-    assert await names(world, BY_PROJECT, "get_batch", {"batch_name": "night"}) == ["letters", "streets"]
+    assert await names(world, BY_PROJECT, "get_batch", {"batch_name": "night"}) == ["letters"]
     with pytest.raises(NotFound):
         await world.call(BY_PROJECT, "get_batch", {"batch_name": "night"})
+
+
+@pytest.mark.parametrize(
+    "who",
+    [
+        persona("one", route("streets", projects=("roads",))),
+        persona("two", route("streets", projects=("roads",)), route("letters", projects=("mail",))),
+        persona("three", route("streets", projects=("roads",)), "letters"),
+    ],
+)
+async def test_a_route_opens_nothing_that_it_is_not_for_wherever_it_stands(world: Routed, who: Persona) -> None:
+    streets = (await world.account("streets")).api
+    for name in ("secret", "roads"):
+        await streets.projects.create(name, "imageannotation")
+        await streets.batches.create(name, f"{name} batch")
+    owner = persona("owner", "streets")
+    secret, open_one, none = [
+        (await world.create(owner, **more)).output.task_id  # type: ignore[attr-defined]
+        for more in ({"project": "secret"}, {"project": "roads"}, {})
+    ]
+    for _ in range(2):
+        for tool, arguments in (
+            ("get_task", {"task_id": secret}),
+            ("get_task", {"task_id": none}),
+            ("cancel_task", {"task_id": secret}),
+            ("get_batch", {"batch_name": "secret batch"}),
+            ("finalize_batch", {"batch_name": "secret batch"}),
+        ):
+            with pytest.raises(NotFound):
+                await world.call(who, tool, arguments)
+        assert (await world.call(who, "get_task", {"task_id": open_one})).connection == "streets"
+        assert (await world.call(who, "get_batch", {"batch_name": "roads batch"})).connection == "streets"
+    assert world.asked(STREETS, operation="cancel_task") + world.asked(STREETS, operation="finalize_batch") == []
+
+
+async def test_a_task_upon_a_lidar_task_goes_by_its_own_type_to_where_that_is(world: Routed) -> None:
+    frames = {"attachments": ["https://example.com/1.json"], "attachment_type": "json", "labels": ["car"]}
+    who = persona(
+        "x", route("other", task_types=("lidarsegmentation",)), route("streets", task_types=("lidarannotation",))
+    )
+    both = persona("y", route("letters", task_types=("lidarsegmentation",)), "streets")
+    built_upon = (await world.call(who, "create_lidar_annotation_task", frames)).output.task_id  # type: ignore[attr-defined]
+    new = {"lidar_task": built_upon, "labels": ["road"], "project": "p"}
+    assert await names(world, both, "create_lidar_segmentation_task", new) == ["streets"]
 
 
 async def test_the_tools_of_the_server_itself_need_no_particular_connection(world: Routed) -> None:
