@@ -82,7 +82,7 @@ class Limiter:
         if status == 429:
             self._refused += 1
             if self._refused > max(1.0, TOLERATED * span):
-                self.halve()
+                self._halve()
                 return
         elif self._allowed < self._most:
             quick = self._allowed < self._quick_up_to
@@ -93,7 +93,7 @@ class Limiter:
             self._good_spans += 1
             self._answers = self._refused = 0
 
-    def halve(self) -> None:
+    def _halve(self) -> None:
         """Begin a round with half as many."""
         too_high, self._allowed = self._allowed, max(1.0, self._allowed / 2)
         self._quick_up_to = QUICK_WAY_BACK * too_high if self._good_spans else 0.0
