@@ -93,7 +93,7 @@ async def connected(
 
 
 class ManyCallers:
-    """Calls tools for many personas over one HTTP client: what hundreds of real clients would cost is not of interest."""
+    """Calls tools for many personas over one HTTP client: what hundreds of real clients cost is not of interest."""
 
     def __init__(self, url: str, http: httpx2.AsyncClient) -> None:
         self._url, self._http = f"{url}/mcp", http
@@ -134,13 +134,18 @@ def settings_for(database_url: str, **overrides: Any) -> Settings:
 @asynccontextmanager
 async def hosted(database_url: str, **overrides: Any) -> AsyncIterator[Hosted]:
     """The server and the sandbox, until the context ends. The sandbox's clock stands still."""
-    settings = settings_for(database_url, **overrides)
     async with (
         Sandbox(SandboxOptions(clock="manual")) as sandbox,
         serving(sandbox.app) as sandbox_url,
-        House.opened(settings) as house,
-        anyio.create_task_group() as tasks,
+        doors(settings_for(database_url, **overrides)) as (url, house),
     ):
+        yield Hosted(url, house, sandbox, sandbox_url)
+
+
+@asynccontextmanager
+async def doors(settings: Settings) -> AsyncIterator[tuple[str, House]]:
+    """One server over a house of its own: the address, and the house. Several on one database are replicas."""
+    async with House.opened(settings) as house, anyio.create_task_group() as tasks:
         tasks.start_soon(house.work, 0.05)
         server, watches = hosted_server(house, settings)
         tasks.start_soon(watches.run)
@@ -152,7 +157,7 @@ async def hosted(database_url: str, **overrides: Any) -> AsyncIterator[Hosted]:
             await runner.up.wait()
             url = f"http://127.0.0.1:{listener.getsockname()[1]}"
             try:
-                yield Hosted(url, house, sandbox, sandbox_url)
+                yield url, house
             finally:
                 runner.should_exit = True
                 await runner.down.wait()
