@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from scale_mcp.hosting.clock import Clock, moment, stamp, utc_now
 from scale_mcp.hosting.persona_store import persona_columns, persona_from
 from scale_mcp.hosting.persona_tables import claims, personas, tokens
-from scale_mcp.hosting.personas import Caller
+from scale_mcp.hosting.personas import Caller, Persona
 from scale_mcp.hosting.store.tables import revision
 from scale_mcp.hosting.tokens import FORM, digest
 
@@ -92,6 +92,16 @@ class Directory:
             rows = (await connection.execute(found)).mappings().all()
         callers = [Caller(persona_from(row), user, row["number"], client=client) for row in rows]
         return [caller for caller in callers if not caller.persona.disabled]
+
+    async def enabled(self, persona_id: str) -> Persona | None:
+        """The persona of this id as it is now; None when it is disabled or gone."""
+        row = await self._one(
+            sa.select(revision.c.number, *persona_columns())
+            .select_from(revision)
+            .join(personas, personas.c.id == persona_id)
+        )
+        persona = persona_from(row) if row is not None else None
+        return None if persona is None or persona.disabled else persona
 
     async def revision(self) -> int:
         """The number of changes so far: callers found at another number may not be what they were."""

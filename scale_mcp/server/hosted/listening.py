@@ -117,11 +117,10 @@ class SessionWatches:
                 log.warning("watched_news_dropped", position=event.position)
 
     async def _tell(self, connection: Connection, visit: Visit, event: Event, address: str) -> None:
-        caller = visit.signed_in.caller
-        now = await self._house.directory.caller_for(caller.persona.name, caller.user)
+        now = await self._house.directory.enabled(visit.signed_in.caller.persona.id)
         if now is None:
             self._watched.pop(connection, None)
-        elif self._house.events_of(now.persona).sees(event):
+        elif self._house.events_of(now).sees(event):
             try:
                 await connection.send_resource_updated(address)
             except Exception as problem:  # a session that has ended, in one of several ways
