@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 # Signatures that only the holder of a private key can make. HS256 and its kin are not among them: whoever can check
 # such a signature can make one.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
-HOSTED_ONLY = ("public_url", "trusted_hops", "oauth_issuer")
+HOSTED_ONLY = ("public_url", "trusted_hops", "console", "oauth_issuer")
+SHORTEST_TOKEN = 16  # characters of the token for /metrics
 OAUTH_ONLY = (
     "oauth_audience",
     "oauth_jwks_url",
@@ -74,6 +75,16 @@ def checked_algorithms(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def checked_metrics_token(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", value):
+        raise ValueError("has characters that no bearer token has. Use letters, digits and ._~+/-")
+    if value.startswith(("smcp_", "live_", "test_")):
+        raise ValueError("looks like a persona's token or a Scale key. Make one of its own: openssl rand -hex 32")
+    if len(value) < SHORTEST_TOKEN:
+        raise ValueError(f"has less than {SHORTEST_TOKEN} characters. Make a longer one: openssl rand -hex 32")
+    return value
+
+
 def _web_address(value: str, example: str, *, query: bool = False) -> SplitResult:
     """https, or http on this machine: nobody on the way may read it or put something else in its place."""
     try:
@@ -121,6 +132,8 @@ def misfits(settings: Settings, flags: Collection[str] = ()) -> Iterator[str]:
     else:
         for field in _given(settings, HOSTED_ONLY):
             yield f"{_flag(field)} is for a hosted server: add --hosted, or leave it out."
+        if settings.metrics_token is not None:
+            yield "SCALE_MCP_METRICS_TOKEN is for a hosted server: add --hosted, or remove the variable."
     if settings.public_url is not None:
         url = urlsplit(settings.public_url)
         names = {host.lower() for host in settings.allowed_hosts}

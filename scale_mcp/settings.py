@@ -27,7 +27,7 @@ ALIASES = {"api_key": "SCALE_API_KEY", "api_url": "SCALE_API_URL"}  # the two th
 KEY_CURE = "Copy the key from https://dashboard.scale.com/settings again"
 # Hosts fill these from optional fields of a form and hand over "" when a person left one empty.
 # Values that are not shown when they are refused: a URL may carry a password.
-MAY_HOLD_SECRETS = {*ALIASES, "store", "master_keys", "public_url", "oauth_issuer", "oauth_jwks_url"}
+MAY_HOLD_SECRETS = {*ALIASES, "store", "master_keys", "metrics_token", "public_url", "oauth_issuer", "oauth_jwks_url"}
 MAY_BE_EMPTY = {"SCALE_API_KEY", "SCALE_API_URL", "SCALE_MCP_UPLOAD_ROOT", "SCALE_MCP_DOWNLOAD_ROOT"}
 
 Names = Annotated[tuple[str, ...], NoDecode]  # given as "a,b" in the environment, as a sequence by flags
@@ -89,6 +89,10 @@ class Settings(BaseSettings):
     toolsets: Names = Field((), description="Toolsets to offer, or all (default: all, or none when --tools is given)")
     tools: Names = Field((), description="Single tools to offer besides the toolsets")
     exclude_tools: Names = Field((), description="Tools never to offer; wins over --toolsets and --tools")
+    metrics_token: SecretStr | None = Field(
+        None, description="Bearer token that opens /metrics; without one it is for this machine only"
+    )
+
     read_only: bool = Field(default=False, description="Offer only tools that change nothing; wins over everything")
     discovery: bool = Field(
         default=False, description="Offer find_tools, describe_tool and run_tool instead of all tools"
@@ -122,6 +126,9 @@ class Settings(BaseSettings):
     log_format: Literal["json", "console"] = Field("json", description="Form of the log lines on stderr")
     conformance: bool = Field(
         default=False, description="Add the fixtures of the official conformance suite", exclude=True
+    )
+    telemetry: bool = Field(
+        default=False, description="Send traces and metrics to a collector (extra telemetry; see OTEL_EXPORTER_OTLP_…)"
     )
 
     @field_validator(
@@ -223,6 +230,11 @@ class Settings(BaseSettings):
     @field_validator("oauth_algorithms")
     @classmethod
     def _safe_algorithms(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    @field_validator("metrics_token")
+    @classmethod
+    def _usable_metrics_token(cls, value: SecretStr | None) -> SecretStr | None:
+        return None if value is None else SecretStr(setting_rules.checked_metrics_token(value.get_secret_value()))
+
         return setting_rules.checked_algorithms(value)
 
     @field_validator("oauth_audience", "oauth_persona_claim", "oauth_user_claim", "oauth_scopes")

@@ -23,7 +23,7 @@ SIGNED_IN = {  # the least that personas of an authorization server need
 def companions(field: str) -> dict[str, Any]:
     """The settings without which this one makes no sense."""
     needed = SIGNED_IN if field.startswith("oauth_") else HOSTED
-    hosted = field in ("hosted", "public_url", "trusted_hops") or field.startswith("oauth_")
+    hosted = field in ("hosted", "public_url", "trusted_hops", "metrics_token") or field.startswith("oauth_")
     return {name: value for name, value in needed.items() if hosted and name != field}
 
 
@@ -60,6 +60,7 @@ def test_every_setting_has_a_variable_that_is_read(field: str, monkeypatch: pyte
         "oauth_issuer": ("https://login.example.com/", "https://login.example.com/"),
         "oauth_jwks_url": ("https://keys.example.com/jwks?v=2", "https://keys.example.com/jwks?v=2"),
         "oauth_algorithms": ("ES256, EdDSA", ("ES256", "EdDSA")),
+        "metrics_token": ("0123456789abcdef", "0123456789abcdef"),
     }
     annotation = Settings.model_fields[field].annotation
     fallback: dict[Any, tuple[str, Any]] = {

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from scale_mcp.cli.console import Exit, stop
 from scale_mcp.settings import Settings, SettingsError, flag, load_settings
 
-ENVIRONMENT_ONLY = {"api_key", "master_keys"}  # a key on a command line is in everybody's process list
+ENVIRONMENT_ONLY = {"api_key", "master_keys", "metrics_token"}  # a key on a command line is in everybody's process list
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -54,8 +54,9 @@ def settings_from(flags: Mapping[str, Any], *, serving: bool = False) -> Setting
 
 def _option(name: str, panel: str) -> inspect.Parameter:
     field = Settings.model_fields[name]
+    switch_off = f"/--no-{flag(name).removeprefix('--')}" if field.default is True else ""
     option = typer.Option(
-        flag(name),
+        f"{flag(name)}{switch_off}",
         help=f"{field.description}{_default(field.default)}",
         rich_help_panel=panel,
         metavar=None if typing.get_origin(field.annotation) is Literal else _metavar(field.annotation),
@@ -70,7 +71,7 @@ def _option(name: str, panel: str) -> inspect.Parameter:
 def _default(value: Any) -> str:
     if value in (None, (), False):
         return ""
-    return f" [dim](default {value})[/dim]"
+    return f" [dim](default {'on' if value is True else value})[/dim]"
 
 
 def _type(annotation: Any) -> Any:

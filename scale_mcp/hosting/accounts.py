@@ -142,6 +142,10 @@ class Accounts:
         """The ids of the connections of these names, as known by now."""
         return tuple(self._records[name].id for name in dict.fromkeys(names) if name in self._records)
 
+    def open_ones(self) -> list[Account]:
+        """The accounts that are open."""
+        return list(self._opened.values())
+
     def account_of(self, connection_id: str) -> Account | None:
         """An account that is open already."""
         return self._opened.get(connection_id)

@@ -8,6 +8,7 @@ calls come at once, none goes past a limit. What was taken by a process that die
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -127,9 +128,10 @@ class Lease:
 
 
 class Budgets:
-    """The budgets of all personas."""
+    """The budgets of all personas. ``refusals`` counts those of this process, by the persona's name and the limit."""
 
     def __init__(self, database: Database, clock: Clock = utc_now) -> None:
+        self.refusals: Counter[tuple[str, Limit]] = Counter()
         self._database = database
         self._clock = clock
         self._turns: Turns[_Taking, Limit | None] = Turns(self._take_together)
@@ -145,6 +147,7 @@ class Budgets:
         cost = await self._estimate(persona, request) if creates and connection_kind == "live" else 0
         taking = _Taking(persona, self._clock(), int(creates), cost)
         if (reached := await self._turns.take(taking)) is not None:
+            self.refusals[persona.name, reached] += 1
             raise _spent(reached, taking)
         return Lease(self, taking)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import anyio
@@ -30,6 +30,7 @@ from scale_mcp.hosting.master_key_places import master_keys_of
 from scale_mcp.hosting.routing import Router
 from scale_mcp.hosting.spent_answers import SpentAnswers
 from scale_mcp.hosting.store import Database, default_url
+from scale_mcp.hosting.tally import Tally
 from scale_mcp.hosting.vault import Vault
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class House:
     inbox: Inbox
     poller: Poller
     sender: Sender
+    tally: Tally = field(default_factory=Tally)
 
     @classmethod
     @asynccontextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from scale_mcp.server.consent import Asked, ConsentGate, Place
 from scale_mcp.server.guard import Context
 from scale_mcp.server.limits import CallLimit
 from scale_mcp.server.logs import get_logger
+from scale_mcp.server.request_ids import request_id
 from scale_mcp.server.results import failure, scale_failure, success
 from scale_mcp.settings import Settings
 from scale_mcp.tools.arguments import check
@@ -85,7 +85,7 @@ class CallDesk(ABC):
 
         Without ``ctx`` there is nobody to ask, and nobody who hears of progress.
         """
-        call_id = secrets.token_hex(4)
+        call_id = request_id()
         started = time.monotonic()
         outcome = "unfinished"
         with structlog.contextvars.bound_contextvars(call=call_id, tool=card.name):

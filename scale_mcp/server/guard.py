@@ -7,7 +7,6 @@ is raised anywhere else.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any, TypeVar
@@ -20,6 +19,7 @@ from pydantic import ValidationError
 
 from scale_mcp.api.errors import InvalidRequest, NotFound, RefusedBeforeSending, ScaleError
 from scale_mcp.server.logs import get_logger
+from scale_mcp.server.request_ids import request_id
 from scale_mcp.tools.card import ToolFailure
 
 log = get_logger(__name__)
@@ -59,11 +59,11 @@ async def catch_all(ctx: Context, call_next: CallNext) -> HandlerResult:
 
 
 def internal_error(method: str) -> MCPError:
-    """Log the exception being handled under a new id, and make the answer that carries only the id."""
-    request_id = secrets.token_hex(4)
-    log.exception("request_crashed", method=method, request=request_id)
+    """Log the exception being handled under the request's id, and make the answer that carries only the id."""
+    identity = request_id()
+    log.exception("request_crashed", method=method, request=identity)
     return MCPError(
         code=t.INTERNAL_ERROR,
-        message=f"Internal error; the operator finds it in the log under {request_id}.",
-        data={"request_id": request_id},
+        message=f"Internal error; the operator finds it in the log under {identity}.",
+        data={"request_id": identity},
     )

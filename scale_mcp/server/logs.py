@@ -80,7 +80,7 @@ def configure_logging(level: str, form: str = "json", secrets: Iterable[str] = (
     root.setLevel(level.upper())
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
-    for name in ("httpx2", "httpcore2"):  # they log every URL with its query; of no use even for debugging
+    for name in ("httpx2", "httpcore2", "aiosqlite"):  # they log every URL with its query, every row that is written
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

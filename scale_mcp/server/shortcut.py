@@ -24,6 +24,7 @@ from pydantic import ValidationError
 
 from scale_mcp.server.calls import CallAnswer
 from scale_mcp.server.guard import internal_error
+from scale_mcp.server.request_ids import named
 from scale_mcp.server.seats import Seat
 from scale_mcp.server.surface import ToolSurface
 from scale_mcp.tools.card import Card
@@ -128,7 +129,7 @@ def shortcut_of(server: Server[Any]) -> Shortcut | None:
 
 def refusal(identity: t.RequestId, error: t.ErrorData) -> bytes:
     """An error's JSON-RPC message."""
-    written = t.JSONRPCError(jsonrpc="2.0", id=identity, error=error)
+    written = t.JSONRPCError(jsonrpc="2.0", id=identity, error=named(error))
     return written.model_dump_json(by_alias=True, exclude_unset=True).encode()
 
 

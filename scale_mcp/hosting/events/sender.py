@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,7 @@ class Sender:
         self._leases = Leases(database, deliveries, length=LEASE, clock=clock)
         self._busy: set[str] = set()  # ids of webhooks that are being served in this process
         self._bell = Bell()
+        self.tries: Counter[str] = Counter()  # of this process: delivered, or failed
         log_of_events.on_added.append(webhooks.enqueue)
         log_of_events.changed.append(self._bell.ring)
 
@@ -134,6 +136,7 @@ class Sender:
         return {"id": delivery_id, **{name: value for name, value in fields.items() if value is not None}}
 
     async def _conclude(self, row: Any, token: str, answered: Answered, *, final: bool) -> None:
+        self.tries["delivered" if answered.delivered else "failed"] += 1
         tried = row.attempts + 1
         failed = "failed" if final or tried >= MOST_TRIES else WAITING
         state = "delivered" if answered.delivered else failed

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import json
 import secrets
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
@@ -53,13 +54,17 @@ class CallbackSecrets(Protocol):
 
 
 class Callbacks:
-    """Takes callbacks. Answers in the time of one look-up and one write; the work is done behind it."""
+    """Takes callbacks. Answers in the time of one look-up and one write; the work is done behind it.
+
+    ``outcomes`` counts what became of them: taken, repeated, refused, or not kept.
+    """
 
     def __init__(self, inbox: Taking, connections: CallbackSecrets, *, max_body: int = MAX_BODY) -> None:
         self._inbox = inbox
         self._connections = connections
         self._max_body = max_body
         self._in_memory = anyio.CapacityLimiter(AT_ONCE)
+        self.outcomes: Counter[str] = Counter()
 
     def routes(self) -> list[Route]:
         return [Route("/callbacks/{connection_id}", endpoint=self.take, methods=["POST"])]
@@ -68,15 +73,17 @@ class Callbacks:
         connection_id: str = request.path_params["connection_id"]
         try:
             if not await self._is_scale(request, connection_id):
-                return _refused(connection_id, 401, "The callback does not prove that it is Scale's.")
+                return self._refused(connection_id, 401, "The callback does not prove that it is Scale's.")
             async with self._in_memory:
                 return await self._keep(request, connection_id)
         except ClientDisconnect:
+            self.outcomes["refused"] += 1
             return Response(status_code=400)
         except OperatorError as problem:  # the vault stays closed
             log.error("callback_not_taken", connection=one_line(connection_id, 60), problem=str(problem))
         except Exception:
             log.exception("callback_not_taken", connection=one_line(connection_id, 60))
+        self.outcomes["not kept"] += 1
         return _answer(503, "It cannot be kept at the moment; send it again.")  # which Scale does
 
     async def _is_scale(self, request: Request, connection_id: str) -> bool:
@@ -93,9 +100,9 @@ class Callbacks:
             with anyio.fail_after(PATIENCE):
                 content = await self._body(request)
         except TimeoutError:
-            return _refused(connection_id, 408, "The body took too long.")
+            return self._refused(connection_id, 408, "The body took too long.")
         if content is None:
-            return _refused(connection_id, 413, f"The body has more than {self._max_body} bytes.")
+            return self._refused(connection_id, 413, f"The body has more than {self._max_body} bytes.")
         try:
             if len(content) < LARGE:
                 arrival = arrival_of(json.loads(content))
@@ -104,10 +111,16 @@ class Callbacks:
         except (ValueError, RecursionError):
             arrival = None
         if arrival is None:
-            return _refused(connection_id, 400, "The body names no task and no batch.")
+            return self._refused(connection_id, 400, "The body names no task and no batch.")
         new = await self._inbox.put(connection_id, arrival)
+        self.outcomes["taken" if new else "repeated"] += 1
         log.debug("callback_taken", connection=connection_id, subject=arrival.subject, new=new)
         return JSONResponse({"ok": True})
+
+    def _refused(self, connection_id: str, status: int, why: str) -> Response:
+        self.outcomes["refused"] += 1
+        log.warning("callback_refused", connection=one_line(connection_id, 60), status=status, why=why)
+        return _answer(status, why)
 
     async def _body(self, request: Request) -> bytes | None:
         """The body, or None when there is more than is taken."""
@@ -149,11 +162,6 @@ def _text(*values: Any) -> str:
 def _time(fields: dict[str, Any], name: str) -> str | None:
     value = fields.get(name)
     return one_line(value, 60) if isinstance(value, str) and value else None
-
-
-def _refused(connection_id: str, status: int, why: str) -> Response:
-    log.warning("callback_refused", connection=one_line(connection_id, 60), status=status, why=why)
-    return _answer(status, why)
 
 
 def _answer(status: int, why: str) -> Response:

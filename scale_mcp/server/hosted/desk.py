@@ -6,7 +6,6 @@ where one is needed → budget → router → kept to the projects again → out
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from scale_mcp.server.hosted.consent import PersonaConsent
 from scale_mcp.server.hosted.trail import current_step, written_down
 from scale_mcp.server.hosted.visit import visit_of_this_request
 from scale_mcp.server.limits import CallLimit
+from scale_mcp.server.request_ids import request_id
 from scale_mcp.server.results import failure
 from scale_mcp.text import one_line
 from scale_mcp.tools.card import Call, Card, Progress, ToolFailure
@@ -52,9 +52,7 @@ class PersonaDesk(CallDesk):
         """Somebody tries what is not theirs, or is not there: they are told the same, but the trail knows."""
         about = self._about(ctx, params, one_line(name, 128), params.arguments or {})
         try:
-            async with written_down(
-                self._house.recorder, risk="read", request_id=secrets.token_hex(4), **about
-            ) as step:
+            async with written_down(risk="read", request_id=request_id(), **about) as step:
                 step.entry.decision("denied", "the persona has no such tool")
                 step.outcome = "denied"
         except AuditUnavailable:  # nothing is done, so nothing has to be refused for it
@@ -65,7 +63,7 @@ class PersonaDesk(CallDesk):
     ) -> tuple[str, CallAnswer]:
         about = self._about(ctx, params, card.name, arguments)
         try:
-            async with written_down(self._house.recorder, risk=card.risk, request_id=call_id, **about) as step:
+            async with written_down(risk=card.risk, request_id=call_id, **about) as step:
                 word: str
                 answer: CallAnswer
                 if refusal := super().refuse_over_limit():
@@ -79,9 +77,9 @@ class PersonaDesk(CallDesk):
                     step.answer = answer.model_dump(mode="json", by_alias=True, exclude_none=True)
                 return word, answer
         except AuditUnavailable as problem:
-            return problem.code, failure(
-                str(problem), problem.code, retryable=problem.retryable, retry_after_s=problem.retry_after
-            )
+            when, retryable = problem.retry_after, problem.retryable
+            refusal = failure(str(problem), problem.code, retryable=retryable, retry_after_s=when, call_id=call_id)
+            return problem.code, refusal
 
     async def admit(self, call: Asked) -> tuple[Asked, Place]:
         entry = current_step().entry
@@ -136,6 +134,8 @@ class PersonaDesk(CallDesk):
         self, ctx: Context | None, params: t.CallToolRequestParams, tool: str, arguments: Mapping[str, Any]
     ) -> dict[str, Any]:
         return {
+            "recorder": self._house.recorder,
+            "tally": self._house.tally,
             "visit": visit_of_this_request(),
             "tool": tool,
             "arguments": arguments,

@@ -32,6 +32,7 @@ from scale_mcp.server.hosted.sessions import Sessions
 from scale_mcp.server.hosted.streams import Stream, Streams, TooMany
 from scale_mcp.server.hosted.visit import Visit, during, peer_address
 from scale_mcp.server.logs import get_logger
+from scale_mcp.server.request_ids import request_id
 from scale_mcp.server.transports.doorman import Doorman
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
-OPEN_PATHS = ("/healthz", "/.well-known/", "/callbacks/")  # a slash at the end: and everything below
+OPEN_PATHS = ("/healthz", "/metrics", "/.well-known/", "/callbacks/", "/console", "/console/")
+"""Paths that ask for proofs of their own, or need none. A slash at the end: and everything below."""
 BEARER = re.compile(r"(?i:bearer) +([A-Za-z0-9._~+/-]+=*)")
 SECRET_NAMES = frozenset({"access_token", "token", "id_token", "authorization", "bearer", "api_key", "apikey", "key"})
 SECRET_VALUE = re.compile(r"smcp_|live_|test_|eyJ")
@@ -195,7 +197,11 @@ class HostedGate:
             headers["Allow"] = "GET, POST, DELETE"
         elif refusal.status != HTTPStatus.BAD_REQUEST:
             headers |= TRY_AGAIN
-        body = {"error": refusal.error or "unauthorized", "error_description": refusal.words}
+        body = {
+            "error": refusal.error or "unauthorized",
+            "error_description": refusal.words,
+            "request_id": request_id(),
+        }
         await JSONResponse(body, status_code=refusal.status, headers=headers)(scope, receive, answer.send)
 
 

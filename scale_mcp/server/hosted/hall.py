@@ -17,6 +17,7 @@ from scale_mcp.server.consent import LIFETIME
 from scale_mcp.server.guard import Context
 from scale_mcp.server.hosted.desk import PersonaDesk
 from scale_mcp.server.hosted.listening import SessionWatches, listening
+from scale_mcp.server.hosted.named_answers import name_errors
 from scale_mcp.server.hosted.reading import PersonaReading
 from scale_mcp.server.hosted.visit import current_visit, visit_of_this_request
 from scale_mcp.server.offers import Offers
@@ -91,6 +92,7 @@ def hosted_server(house: House, settings: Settings) -> tuple[ShortcutServer, Ses
     server.shortcut = Shortcut(server, lambda scope: _seat_here(seats))
     watches = SessionWatches(house)
     watches.mount(server)
+    server.middleware.insert(0, name_errors)
     return server, watches
 
 

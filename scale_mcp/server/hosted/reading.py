@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -13,6 +12,7 @@ from scale_mcp.api.errors import ScaleError
 from scale_mcp.server.guard import Context
 from scale_mcp.server.hosted.trail import written_down
 from scale_mcp.server.hosted.visit import visit_of_this_request
+from scale_mcp.server.request_ids import request_id
 from scale_mcp.tools import completion, resources
 from scale_mcp.tools.arguments import check
 from scale_mcp.tools.card import ToolFailure, ToolOutput
@@ -94,11 +94,12 @@ class PersonaReading:
 
         async with written_down(
             house.recorder,
+            house.tally,
             visit_of_this_request(),
             tool=tool,
             risk="read",
             arguments={**arguments, "read_as": what},
-            request_id=secrets.token_hex(4),
+            request_id=request_id(),
             ctx=ctx,
             meta=ctx.meta,
         ) as step:

@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING
 
 import anyio
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 
 from scale_mcp.hosting.house import House
 from scale_mcp.server.hosted.callbacks import Callbacks
+from scale_mcp.server.hosted.console import console_routes
+from scale_mcp.server.hosted.figures import Doors, Figures
 from scale_mcp.server.hosted.gate import put_behind_gate
 from scale_mcp.server.hosted.hall import hosted_server
+from scale_mcp.server.hosted.metrics import Metrics
+from scale_mcp.server.hosted.named_answers import NamedAnswers
 from scale_mcp.server.hosted.oauth import sign_in_for
+from scale_mcp.server.hosted.sessions import Sessions
+from scale_mcp.server.hosted.streams import Streams
 from scale_mcp.server.logs import configure_logging
 from scale_mcp.server.transports.http import serve_http
 from scale_mcp.settings import SettingsError
@@ -39,6 +46,12 @@ async def serve_hosted(settings: Settings) -> None:
 
 
 def enclose(app: Starlette, *, house: House, settings: Settings) -> None:
-    """Put the gate before everything, and beside it the doors that have proofs of their own."""
-    put_behind_gate(app, sign_in_for(settings, house.directory), settings)
-    app.router.routes += Callbacks(house.inbox, house.connections).routes()
+    """Put the gate before everything, beside it the doors that have proofs of their own, and an id on every answer."""
+    sign_in, callbacks = sign_in_for(settings, house.directory), Callbacks(house.inbox, house.connections)
+    doors = Doors(Sessions(), Streams(sign_in), callbacks.outcomes)
+    put_behind_gate(app, sign_in, settings, streams=doors.streams, sessions=doors.sessions)
+    app.router.routes += callbacks.routes()
+    app.router.routes += Metrics(Figures(house, doors), settings).routes()
+    if settings.console:
+        app.router.routes += console_routes(house, settings)
+    app.user_middleware.insert(0, Middleware(NamedAnswers, answers=doors.answers))

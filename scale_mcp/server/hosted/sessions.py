@@ -40,6 +40,11 @@ class Sessions:
         self._sessions: dict[str, _Session] = {}
         self._held: Counter[Principal] = Counter()
 
+    def __len__(self) -> int:
+        """How many are open."""
+        self._forget_idle()
+        return len(self._sessions)
+
     @contextmanager
     def opening(self, principal: Principal) -> Iterator[None]:
         """Around a request that may open a session. Raises ``TooMany``."""

@@ -14,6 +14,8 @@ from mcp import MCPError
 
 from scale_mcp.api.trace import Trace, recording
 from scale_mcp.hosting.audit.recorder import Entry, Intent, Recorder, digest_of
+from scale_mcp.hosting.audit.writer import AuditUnavailable
+from scale_mcp.hosting.tally import Tally
 from scale_mcp.server.guard import Context
 from scale_mcp.server.hosted.visit import Visit
 from scale_mcp.text import one_line
@@ -47,6 +49,7 @@ def current_step() -> Step:
 @asynccontextmanager
 async def written_down(
     recorder: Recorder,
+    tally: Tally,
     visit: Visit,
     *,
     tool: str,
@@ -56,7 +59,7 @@ async def written_down(
     ctx: Context | None = None,
     meta: t.RequestParamsMeta | None = None,
 ) -> AsyncIterator[Step]:
-    """Write the intent, let the work be done, and write what came of it, whatever that is.
+    """Write the intent, let the work be done, and write what came of it, whatever that is. It counts in ``tally``.
 
     Raises ``AuditUnavailable`` before anything is done, for what is not only reading.
     """
@@ -75,9 +78,16 @@ async def written_down(
         peer=visit.peer,
         request_id=request_id,
     )
-    step = Step(await recorder.begin(intent))
-    before = _step.set(step)
     began = time.perf_counter()
+    tally.begun()
+    try:
+        step = Step(await recorder.begin(intent))
+    except BaseException as problem:
+        outcome = type(problem).__name__ if isinstance(problem, Exception) else "cancelled"
+        outcome = problem.code if isinstance(problem, AuditUnavailable) else outcome
+        tally.ended(caller.persona.name, tool, outcome, time.perf_counter() - began)
+        raise
+    before = _step.set(step)
     trace = Trace()
     try:
         with recording() as trace:
@@ -90,12 +100,14 @@ async def written_down(
         raise
     finally:
         _step.reset(before)
+        seconds = time.perf_counter() - began
+        tally.ended(caller.persona.name, tool, step.outcome, seconds)
         await step.entry.finish(
             step.outcome,
             connection=step.connection,
             upstream=_upstream(trace),
             retries=trace.retries,
-            latency_ms=(time.perf_counter() - began) * 1000,
+            latency_ms=seconds * 1000,
             digest=None if step.answer is None else digest_of(step.answer),
             body=step.answer,
             **step.facts,

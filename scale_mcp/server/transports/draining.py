@@ -10,6 +10,8 @@ from mcp import MCPError
 from mcp.server import ServerRequestContext
 from mcp.server.context import CallNext, HandlerResult
 
+from scale_mcp.server.request_ids import named
+
 NEVER_ENDING = frozenset({"subscriptions/listen"})
 STOPPING = t.ErrorData(
     code=t.INTERNAL_ERROR, message="The server is stopping; what this call did is not known."
@@ -33,7 +35,7 @@ class InFlight:
             finally:
                 running.discard(scope)
                 self._wake_when_idle()
-        raise MCPError.from_error_data(STOPPING)
+        raise MCPError.from_error_data(named(STOPPING))
 
     def add(self, scope: anyio.CancelScope) -> None:
         """A call that does not come through the server's middleware. Whoever adds it answers when it is given up."""
