@@ -171,7 +171,7 @@ def test_every_command_is_mentioned_in_the_readme(command: str):
 def test_no_document_mentions_a_flag_that_does_not_exist():
     known = {flag(field) for field in Settings.model_fields} | options_of_the_commands()
     foreign = {"--transport", "--directory", "--durations", "--header", "--no-build-isolation", "--require-hashes"}
-    foreign |= {"--quick", "--write", "--upstream"}  # of bench/
+    foreign |= {"--quick", "--write", "--upstream", "--latency", "--tasks"}  # of bench/
     for document in DOCUMENTS:
         for block in re.findall(r"`[^`\n]*`|```sh\n.*?```", document.read_text(encoding="utf-8"), re.S):
             assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", block)) <= known | foreign, document.name

@@ -108,7 +108,9 @@ class _Persona(_Defaults):
             name: getattr(self if name in self.model_fields_set else defaults, name) for name in _Defaults.model_fields
         }
         limits = {**defaults.budget.model_dump(exclude_unset=True), **self.budget.model_dump(exclude_unset=True)}
-        fields = {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in said.items()
+        }
         fields |= {"budget": Budget(**limits), "routes": tuple(route.record() for route in said["routes"])}
         return Persona(id="", name=self.name, purpose=self.purpose, disabled=self.disabled, declared=True, **fields)
 
@@ -125,8 +127,9 @@ class _Webhook(Checked):
     def record(self) -> Webhook:
         from scale_mcp.hosting.events.webhook_records import Webhook
 
-        scalars = {name: getattr(self, name) for name in ("name", "url", "private_host", "disabled")}
-        return Webhook(**scalars, **_tuples(self, "kinds", "connections", "projects"), declared=True)
+        fields: dict[str, Any] = {name: getattr(self, name) for name in ("name", "url", "private_host", "disabled")}
+        fields |= _tuples(self, "kinds", "connections", "projects")
+        return Webhook(**fields, declared=True)
 
 
 class _File(Checked):
