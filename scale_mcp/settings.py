@@ -63,7 +63,9 @@ class Settings(BaseSettings):
         None, description="Master keys of the vault (id:key,…), the current one first; see `scale-mcp vault`"
     )
     master_key_file: str | None = Field(
-        None, description="File with the vault's master keys, readable by its owner only"
+        None,
+        description="File with the vault's master keys, readable by its owner only "
+        "(default: master.keys in your configuration folder)",
     )
     master_key_keyring: bool = Field(
         default=False, description="Take the vault's master keys from the operating system's keyring"

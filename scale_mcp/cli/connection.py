@@ -25,6 +25,7 @@ from scale_mcp.cli.options import settings_from, takes_settings
 if TYPE_CHECKING:
     from scale_mcp.hosting.connection_records import ConnectionRecord, KeyRecord
 
+SANDBOX = "http://127.0.0.1:8787/v1"  # where `scale-mcp sandbox` listens unless told otherwise
 OLD = 180  # days after which a key's age is pointed out
 Name = Annotated[str, typer.Argument(help="Name or id of the connection.")]
 KeyVariable = Annotated[
@@ -43,7 +44,8 @@ def connection() -> None:
     shown as a fingerprint only. Servers that run take every change over by themselves.
 
     [bold]Examples[/bold]
-      scale-mcp connection add main < key.txt              a new account
+      scale-mcp connection add main                        a new account; asks for its key
+      scale-mcp connection add main < key.txt
       scale-mcp connection add main --key-env SCALE_API_KEY
       scale-mcp connection list
       scale-mcp connection rotate main < new-key.txt       the new key in, the old one out
@@ -67,7 +69,10 @@ def add(
     *,
     kind: Annotated[
         Literal["live", "test", "sandbox"] | None,
-        typer.Option(help="live and test follow from the key; sandbox is for one on this machine."),
+        typer.Option(
+            help=f"live and test follow from the key; sandbox is for one on this machine, at {SANDBOX} if no other "
+            "address is given."
+        ),
     ] = None,
     key_env: KeyVariable = None,
     no_check: NoCheck = False,
@@ -75,13 +80,21 @@ def add(
 ) -> None:
     """Add a connection with its first key, after Scale has accepted the key."""
     settings = settings_from(flags)
+    address = SANDBOX if kind == "sandbox" and "api_url" not in settings.model_fields_set else settings.api_url
     key = read_secret("Scale API key", key_env)
 
     async def work() -> ConnectionRecord:
+        from scale_mcp.hosting.key_checks import KeyNotChecked
+
         async with opened_connections(settings) as connections:
-            return await connections.add(
-                name, key, base_url=settings.api_url, kind=kind, check=not no_check, actor=actor()
-            )
+            try:
+                return await connections.add(name, key, base_url=address, kind=kind, check=not no_check, actor=actor())
+            except KeyNotChecked as problem:
+                if kind != "sandbox":
+                    raise
+                raise KeyNotChecked(
+                    f"{problem} Is there a sandbox at {address}? `scale-mcp sandbox` starts one."
+                ) from None
 
     record = carry_out(work)
     checked = "it is unchecked" if no_check else "Scale accepted it"
@@ -89,6 +102,11 @@ def add(
         f"Added {record.name} ({record.id}): {record.kind}, {record.base_url}.\n"
         f"Its key is shown as {record.keys[0].fingerprint}; {checked}."
     )
+    if record.kind != "sandbox" and _on_this_machine(record.base_url):
+        say(
+            f"Mind: {record.base_url} is on this machine, and is taken for Scale, whose live work is paid. If it is a "
+            f"sandbox: scale-mcp connection remove {record.name}, then add it with --kind sandbox."
+        )
 
 
 @app.command("list", cls=ReadableCommand)
@@ -235,6 +253,14 @@ def callback_secret(
         write(f"{record.name} takes no callbacks any more.")
     else:
         write(f"{record.name} takes Scale's callbacks at /callbacks/{record.id}")
+
+
+def _on_this_machine(address: str) -> bool:
+    from urllib.parse import urlsplit
+
+    from scale_mcp.settings import is_loopback
+
+    return is_loopback(urlsplit(address).hostname or "")
 
 
 def _told(finding: Any) -> dict[str, Any]:

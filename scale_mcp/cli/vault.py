@@ -23,12 +23,14 @@ app = new_group()
 def vault() -> None:
     """The vault keeps Scale's keys sealed in the database. What opens it is a master key, which is never in there.
 
-    Master keys come from SCALE_MCP_MASTER_KEYS, a file (--master-key-file) or the keyring (--master-key-keyring).
+    Master keys come from SCALE_MCP_MASTER_KEYS, a file (--master-key-file) or the keyring (--master-key-keyring);
+    without any of them from the file master.keys in your configuration folder.
     The first one seals, all of them open. Keep a copy of them apart from the database's copies: without them the
     vault is lost, and with both anybody has your keys.
 
     [bold]Examples[/bold]
       scale-mcp vault new-key                                  print one
+      scale-mcp vault new-key --save                           put one into your configuration folder
       scale-mcp vault new-key --save --master-key-file m.keys  put one into a file, first
       scale-mcp vault rotate                                   seal everything with the first one
       scale-mcp vault rotate --new-key --master-key-file m.keys

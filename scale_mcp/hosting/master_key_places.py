@@ -58,7 +58,7 @@ class FilePlace:
 
     may_change = True
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str | Path) -> None:
         self.path = Path(path).expanduser()
         self.name = f"the master key file {self.path}"
 
@@ -84,6 +84,7 @@ class FilePlace:
         """In one step: a reader sees the old text or the new one, and a crash leaves one of the two."""
         try:
             target = self.path.resolve()
+            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # mode 0600
             temporary = Path(name)
             try:
@@ -130,8 +131,18 @@ def _no_keyring(problem: Exception) -> VaultError:
     )
 
 
+def default_file() -> Path:
+    """Where master keys are when no setting says so: with the user's configuration, apart from the data."""
+    import platformdirs
+
+    return platformdirs.user_config_path("scale-mcp", appauthor=False) / "master.keys"
+
+
 def place_of(settings: Settings) -> Place:
-    """Where the settings say that the master keys are. Raises ``VaultError`` unless it is exactly one place."""
+    """Where the settings say that the master keys are; the default file if they do not.
+
+    Raises ``VaultError`` when they name more than one place.
+    """
     places: list[Place] = []
     if settings.master_keys is not None:
         places.append(VariablePlace(settings.master_keys))
@@ -140,7 +151,7 @@ def place_of(settings: Settings) -> Place:
     if settings.master_key_keyring:
         places.append(KeyringPlace())
     if not places:
-        raise VaultError(f"There is no master key to open the vault with. Give it by {VARIABLES}. {MAKE_ONE}")
+        return FilePlace(default_file())
     if len(places) > 1:
         raise VaultError(f"The master keys are to come from more than one place. Give one of {VARIABLES}.")
     return places[0]
@@ -148,6 +159,12 @@ def place_of(settings: Settings) -> Place:
 
 def master_keys_of(settings: Settings) -> MasterKeys:
     """The master keys that the settings lead to. Raises ``VaultError`` when there are none, or something is wrong."""
+    named = settings.master_keys is not None or settings.master_key_file is not None or settings.master_key_keyring
+    if not named and not (file := default_file()).exists():
+        raise VaultError(
+            f"There is no master key to open the vault with. `scale-mcp vault new-key --save` makes one and puts it "
+            f"into {file}. To keep it elsewhere, name the place by {VARIABLES}."
+        )
     return MasterKeys(place_of(settings))
 
 

@@ -24,7 +24,8 @@ TOKEN = re.compile(
 )  # a persona's, a JWT
 AUTHORIZATION = re.compile(r"(?i)\b(basic|bearer)(\s+)[A-Za-z0-9+/=._~-]{8,}")
 QUERY = re.compile(r"""(\b[a-z][a-z0-9+.-]*://[^\s"'<>?#\\]*)\?[^\s"'<>\\]*""")
-CHATTY = ("httpx2", "httpcore2", "mcp", "uvicorn", "sse_starlette", "asyncio")  # heard at warning, or at debug
+# Heard at warning, or at debug.
+CHATTY = ("alembic", "asyncio", "httpx2", "httpcore2", "mcp", "sse_starlette", "uvicorn")
 SHARED: tuple[Callable[[WrappedLogger, str, EventDict], Any], ...] = (
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,

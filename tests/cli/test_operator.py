@@ -177,3 +177,21 @@ def test_a_key_that_is_piped_in_is_not_repeated() -> None:
 
     assert done.returncode == 0
     assert "c4n4ry" not in done.stdout + done.stderr
+
+
+def test_a_sandbox_is_looked_for_where_it_listens_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scale_mcp.cli.connection.SANDBOX", "http://127.0.0.1:1/v1")
+    invoke("vault", "new-key", "--save")
+
+    assert "http://127.0.0.1:1/v1" in invoke("connection", "add", "box", "--kind", "sandbox", given=CANARY).output
+    elsewhere = ("--kind", "sandbox", "--api-url", "http://127.0.0.1:2/v1")
+    assert "http://127.0.0.1:2/v1" in invoke("connection", "add", "box", *elsewhere, given=CANARY).output
+
+
+def test_an_address_on_this_machine_that_is_not_called_a_sandbox_is_pointed_out() -> None:
+    invoke("vault", "new-key", "--save")
+
+    added = invoke("connection", "add", "box", "--api-url", "http://127.0.0.1:1/v1", "--no-check", given=CANARY)
+
+    assert added.exit_code == 0
+    assert "--kind sandbox" in added.output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import stat
 import traceback
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from scale_mcp.hosting.master_key_places import (
     VariablePlace,
     forget,
     master_keys_of,
+    place_of,
     put_first,
 )
 from scale_mcp.hosting.master_keys import MasterKey, MasterKeys, VaultError, new_master_key, parse
@@ -141,9 +143,38 @@ def test_a_refused_master_key_is_in_no_dump_of_the_failure() -> None:
     assert broken[-12:] not in shown
 
 
-def test_without_any_place_the_three_ways_are_named() -> None:
-    with pytest.raises(VaultError, match=r"SCALE_MCP_MASTER_KEYS, SCALE_MCP_MASTER_KEY_FILE or SCALE_MCP_MASTER_KEY_K"):
+@pytest.fixture
+def configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's configuration folder, empty."""
+    folder = tmp_path / "configuration"
+    monkeypatch.setattr("platformdirs.user_config_path", lambda name, **_: folder / name)
+    return folder
+
+
+def test_without_any_place_the_shortest_way_and_the_others_are_named(configuration: Path) -> None:
+    ways = r"vault new-key --save.*SCALE_MCP_MASTER_KEYS, SCALE_MCP_MASTER_KEY_FILE or SCALE_MCP_MASTER_KEY_K"
+    with pytest.raises(VaultError, match=ways) as refused:
         master_keys_of(load_settings())
+    assert str(configuration / "scale-mcp" / "master.keys") in str(refused.value)
+
+
+def test_a_key_without_a_named_place_goes_to_a_private_file_in_a_private_folder(configuration: Path) -> None:
+    key = new_master_key()
+
+    put_first(place_of(load_settings()), key)
+
+    assert master_keys_of(load_settings()).current.proof == key.proof
+    assert stat.S_IMODE((configuration / "scale-mcp").stat().st_mode) == 0o700
+    assert stat.S_IMODE((configuration / "scale-mcp" / "master.keys").stat().st_mode) == 0o600
+
+
+def test_a_place_that_is_named_leaves_the_file_in_the_configuration_folder_alone(
+    configuration: Path, tmp_path: Path
+) -> None:
+    put_first(place_of(load_settings()), new_master_key())
+
+    with pytest.raises(VaultError, match="elsewhere"):
+        master_keys_of(load_settings({"master_key_file": str(tmp_path / "elsewhere.keys")}))
 
 
 def test_two_places_at_once_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

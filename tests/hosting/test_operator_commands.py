@@ -57,9 +57,10 @@ class Shell:
 
 
 @pytest.fixture
-async def shell(database_url: str) -> AsyncIterator[Shell]:
+async def shell(database_url: str, tmp_path: Path) -> AsyncIterator[Shell]:
     async with Sandbox(SandboxOptions(clock="manual")) as sandbox, serving(sandbox.app) as address:
-        yield Shell(SCALE_MCP_STORE=database_url, SCALE_API_URL=f"{address}/v1")
+        own = {"XDG_CONFIG_HOME": str(tmp_path), "HOME": str(tmp_path)}
+        yield Shell(SCALE_MCP_STORE=database_url, SCALE_API_URL=f"{address}/v1", **own)
 
 
 async def test_from_nothing_to_a_rotated_key_under_a_rotated_master_key(shell: Shell, database_url: str) -> None:
