@@ -76,6 +76,7 @@ class Settings(BaseSettings):
     trusted_hops: int = Field(
         0, ge=0, le=10, description="Reverse proxies in front whose X-Forwarded-For is believed; 0 believes none"
     )
+    console: bool = Field(default=True, description="Serve the operator's page at /console (hosted)")
     oauth_issuer: str | None = Field(None, description="Authorization server whose tokens are accepted, too")
     oauth_audience: str | None = Field(
         None, description="Audience those tokens must name (default: the public URL and /mcp)"

@@ -19,6 +19,7 @@ PANELS = {
         "master_key_keyring",
         "public_url",
         "trusted_hops",
+        "console",
         "oauth_issuer",
         "oauth_audience",
         "oauth_jwks_url",

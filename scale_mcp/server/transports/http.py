@@ -70,7 +70,9 @@ def web_app(
         Mount("/messages/", app=sse.handle_post_message),
         Route("/healthz", endpoint=_health(server), methods=["GET"]),
     ]
-    app.user_middleware.append(Middleware(Doorman, hosts=settings.allowed_hosts, origins=settings.allowed_origins))
+    own_origin = () if settings.public_url is None else (settings.public_url,)  # of the operator's page
+    origins = (*settings.allowed_origins, *own_origin)
+    app.user_middleware.append(Middleware(Doorman, hosts=settings.allowed_hosts, origins=origins))
     if enclose is not None:
         enclose(app)
     shortcut = shortcut_of(server)

@@ -1,0 +1,64 @@
+"""States in words. ``tone`` only colours what the words say: good, wait, bad or idle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from scale_mcp.hosting.audit.search import UNKNOWN
+
+if TYPE_CHECKING:
+    from scale_mcp.hosting.connection_records import ConnectionRecord, KeyRecord
+    from scale_mcp.hosting.health import StoredHealth
+
+Tone = Literal["good", "wait", "bad", "idle"]
+
+NO_FAULT = frozenset(
+    {"asked", "awaiting_approval", "cancelled", "abandoned"}
+)  # ends of calls that nothing is wrong with
+
+
+@dataclass(frozen=True)
+class State:
+    words: str
+    tone: Tone
+
+
+def of_outcome(outcome: str) -> State:
+    if outcome == "ok":
+        return State("ok", "good")
+    if outcome == UNKNOWN:
+        return State("no outcome yet", "wait")
+    return State(outcome.replace("_", " "), "wait" if outcome in NO_FAULT else "bad")
+
+
+def of_key(key: KeyRecord, health: Sequence[StoredHealth], now: str) -> State:
+    """How a key fares, by what all replicas wrote about it. ``now`` as ``stamp`` writes it."""
+    cooling = [row.cooling_until for row in health if row.state == "cooling" and (row.cooling_until or "") > now]
+    if cooling:
+        where = f" on {len(cooling)} of {len(health)} servers" if len(health) > 1 else ""
+        return State(f"cooling until {max(until or '' for until in cooling)[11:19]}{where}", "wait")
+    if any(row.state == "refused" for row in health) or key.last_status == "refused":
+        return State("refused by Scale", "bad")
+    if any(row.state == "probation" for row in health):
+        return State("on probation", "wait")
+    if key.last_status == "failed":
+        return State("last answer failed", "bad")
+    if key.last_used_at is None:
+        return State("not used yet", "idle")
+    return State("ready", "good")
+
+
+def of_connection(record: ConnectionRecord, keys: Sequence[State]) -> State:
+    """How a connection fares, by how its active keys do."""
+    troubled = [state for state in keys if state.tone in ("wait", "bad")]
+    if not keys:
+        return State("no key", "bad")
+    if not troubled:
+        unused = all(state.tone == "idle" for state in keys)
+        return State("not used yet", "idle") if unused else State("healthy", "good")
+    if len(troubled) < len(keys):
+        return State(f"{len(troubled)} of {len(keys)} keys in trouble", "wait")
+    worst: Tone = "bad" if any(state.tone == "bad" for state in troubled) else "wait"
+    return State("in trouble" if worst == "bad" else "limited by Scale", worst)
