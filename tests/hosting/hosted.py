@@ -26,6 +26,7 @@ from scale_mcp.hosting.personas import Persona, Route
 from scale_mcp.hosting.tokens import Tokens
 from scale_mcp.sandbox import Sandbox, SandboxOptions
 from scale_mcp.server.hosted.hall import hosted_server
+from scale_mcp.server.hosted.listening import SessionWatches
 from scale_mcp.server.hosted.run import enclose
 from scale_mcp.server.transports.http import web_app
 from scale_mcp.server.transports.listening import listen
@@ -43,6 +44,7 @@ class Hosted:
     house: House
     sandbox: Sandbox
     sandbox_url: str
+    watches: SessionWatches
 
     async def connection(self, name: str, key: str | None = None, kind: str = "sandbox") -> str:
         """Add a connection to an account of the sandbox of its own; gives its key."""
@@ -137,14 +139,20 @@ async def hosted(database_url: str, **overrides: Any) -> AsyncIterator[Hosted]:
     async with (
         Sandbox(SandboxOptions(clock="manual")) as sandbox,
         serving(sandbox.app) as sandbox_url,
-        doors(settings_for(database_url, **overrides)) as (url, house),
+        _doors(settings_for(database_url, **overrides)) as (url, house, watches),
     ):
-        yield Hosted(url, house, sandbox, sandbox_url)
+        yield Hosted(url, house, sandbox, sandbox_url, watches)
 
 
 @asynccontextmanager
 async def doors(settings: Settings) -> AsyncIterator[tuple[str, House]]:
     """One server over a house of its own: the address, and the house. Several on one database are replicas."""
+    async with _doors(settings) as (url, house, _):
+        yield url, house
+
+
+@asynccontextmanager
+async def _doors(settings: Settings) -> AsyncIterator[tuple[str, House, SessionWatches]]:
     async with House.opened(settings) as house, anyio.create_task_group() as tasks:
         tasks.start_soon(house.work, 0.05)
         server, watches = hosted_server(house, settings)
@@ -157,7 +165,7 @@ async def doors(settings: Settings) -> AsyncIterator[tuple[str, House]]:
             await runner.up.wait()
             url = f"http://127.0.0.1:{listener.getsockname()[1]}"
             try:
-                yield url, house
+                yield url, house, watches
             finally:
                 runner.should_exit = True
                 await runner.down.wait()

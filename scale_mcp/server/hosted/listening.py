@@ -79,6 +79,10 @@ class SessionWatches:
         self._watched: WeakKeyDictionary[Connection, tuple[Visit, set[str]]] = WeakKeyDictionary()
         self._send, self._receive = anyio.create_memory_object_stream[tuple[Event, tuple[str, ...]]](WAITING)
 
+    def __len__(self) -> int:
+        """How many sessions watch something, or did."""
+        return len(self._watched)
+
     def mount(self, server: Server[Any]) -> None:
         server.add_request_handler("resources/subscribe", t.SubscribeRequestParams, guarded(self.subscribe))
         server.add_request_handler("resources/unsubscribe", t.UnsubscribeRequestParams, guarded(self.unsubscribe))
