@@ -26,6 +26,7 @@ from scale_mcp.hosting.matching import EVERYWHERE, Facts, agrees, argument, fact
 from scale_mcp.hosting.served import Limited, NoRoute, Served
 from scale_mcp.tools.card import ToolOutput
 from scale_mcp.tools.registry import MODULES
+from scale_mcp.tools.visible import visible
 
 if TYPE_CHECKING:
     from scale_mcp.hosting.homes import Homes
@@ -57,7 +58,8 @@ class Router:
         self._homes = homes
         self._clock = clock
         self._reads = ReadLadder(lambda: clock().timestamp())
-        self._batches: OrderedDict[tuple[str, str], str] = OrderedDict()  # persona and name → connection id
+        # Persona and name → connection id and project.
+        self._batches: OrderedDict[tuple[str, str], tuple[str, str | None]] = OrderedDict()
         # Where a task or batch that is nowhere was missing, and when it was looked for.
         self._missed: OrderedDict[tuple[str, Facts], tuple[float, frozenset[str]]] = OrderedDict()
 
@@ -140,18 +142,26 @@ class Router:
             home = await self._homes.find(facts.task)
             if home is None:
                 return None
-            facts, connection_id = facts.of(home.project, home.task_type), home.connection_id
+            project, facts, connection_id = home.project, facts.of(home.project, home.task_type), home.connection_id
         else:
             assert facts.batch is not None
-            connection_id = self._batches.get((persona.id, facts.batch), "")
+            connection_id, project = self._batches.get((persona.id, facts.batch), ("", None))
+        if not _is_seen(persona, project):
+            return None  # looked for as if nobody knew it
         return next((choice for choice in choices if choice.account.id == connection_id and _fits(choice, facts)), None)
 
     async def _look(self, persona: Persona, facts: Facts, choice: _Choice) -> Literal["here", "missing", "not for it"]:
-        """Whether an account has the task or batch, and whether the route to it is for such ones."""
+        """Whether an account has the task or batch, and whether the route to it is for such ones.
+
+        What is of a project that the persona does not see is missing. It is not remembered either: the next question
+        takes as many requests as one about nothing.
+        """
         account = choice.account
         try:
             if facts.task is not None:
                 task = await account.api.tasks.get(facts.task)
+                if not _is_seen(persona, task.project):
+                    return "missing"
                 if not _fits(choice, facts.of(task.project, task.type)):
                     return "not for it"
                 await self._homes.remember(facts.task, account.id, task.project, task.type)
@@ -160,9 +170,11 @@ class Router:
             batch = await account.api.batches.get(facts.batch)
         except (NotFound, InvalidRequest, Forbidden):
             return "missing"
+        if not _is_seen(persona, batch.project):
+            return "missing"
         if not _fits(choice, facts.of(batch.project, None)):
             return "not for it"
-        self._batches[persona.id, facts.batch] = account.id
+        self._batches[persona.id, facts.batch] = account.id, batch.project
         if len(self._batches) > REMEMBERED:
             self._batches.popitem(last=False)
         return "here"
@@ -224,6 +236,10 @@ class Router:
         if len(persona.routes) > 1 or persona.projects:  # nobody asks for it otherwise
             project, task_type = (getattr(output, name, None) for name in ("project", "type"))
             await self._homes.remember(task_id, account.id, project, task_type)
+
+
+def _is_seen(persona: Persona, project: str | None) -> bool:
+    return visible(project, persona.projects or None)
 
 
 def _fits(choice: _Choice, facts: Facts) -> bool:

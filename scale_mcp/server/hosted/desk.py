@@ -24,9 +24,10 @@ from scale_mcp.server.limits import CallLimit
 from scale_mcp.server.request_ids import request_id
 from scale_mcp.server.results import failure
 from scale_mcp.text import one_line
-from scale_mcp.tools.card import Call, Card, Progress, ToolFailure
+from scale_mcp.tools.card import Call, Card, Progress, ToolFailure, ToolOutput
 
 if TYPE_CHECKING:
+    from scale_mcp.api import ScaleApi
     from scale_mcp.hosting.house import House
     from scale_mcp.hosting.personas import Persona
     from scale_mcp.hosting.routing import Served
@@ -92,6 +93,7 @@ class PersonaDesk(CallDesk):
         except ScaleError as error:
             raise self.confinement.uniform(call.card, call.request, error) from None
         entry.decision("allowed", call.card.scope)
+        current_step().kind = account.kind
         return Asked(call.card, request, call.arguments), Place(account.kind == "live", account.api.base_url)
 
     async def perform(self, call: Asked, progress: Progress) -> Performed:
@@ -99,20 +101,24 @@ class PersonaDesk(CallDesk):
         card, persona = call.card, self._persona
         served = await self._counted(call, progress)
         current_step().connection = served.connection
-        output = self.confinement.confine(card, call.request, served.output)
+        output = served.output if card.risk == "read" else self.confinement.confine(card, call.request, served.output)
         told = served.told()
         current_step().facts["served"] = told
         return Performed(output, {SERVED_META: {"persona": persona.name, **told}})
 
     async def _counted(self, call: Asked, progress: Progress) -> Served:
-        card = call.card
-        account = (await self._house.router.candidates(self._persona, card, call.request))[0]
-        lease = await self._house.budgets.take(self._persona, card, call.request, account.kind)
+        card, kind = call.card, current_step().kind
+        assert kind is not None, "what is not admitted is not performed"
+
+        async def ask(api: ScaleApi) -> ToolOutput:
+            output = await card.run(self._means(api, progress), call.request)
+            # What the router keeps of a read is what this persona may see of it; it answers the next one as the first.
+            return self.confinement.confine(card, call.request, output) if card.risk == "read" else output
+
+        lease = await self._house.budgets.take(self._persona, card, call.request, kind)
         created = int(card.name in CREATES_TASKS)  # what is not known to have failed counts
         try:
-            return await self._house.router.run(
-                self._persona, card, call.request, lambda api: card.run(self._means(api, progress), call.request)
-            )
+            return await self._house.router.run(self._persona, card, call.request, ask)
         except ToolFailure:
             created = 0
             raise
@@ -122,7 +128,7 @@ class PersonaDesk(CallDesk):
         finally:
             await lease.settle(created)
 
-    def _means(self, api: Any, progress: Progress) -> Call:
+    def _means(self, api: ScaleApi, progress: Progress) -> Call:
         return Call(
             api=api,
             progress=progress,

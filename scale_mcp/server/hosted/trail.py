@@ -13,8 +13,9 @@ import mcp.types as t
 from mcp import MCPError
 
 from scale_mcp.api.trace import Trace, recording
-from scale_mcp.hosting.audit.recorder import Entry, Intent, Recorder, digest_of
+from scale_mcp.hosting.audit.recorder import Entry, Intent, Recorder
 from scale_mcp.hosting.audit.writer import AuditUnavailable
+from scale_mcp.hosting.connection_records import Kind
 from scale_mcp.hosting.tally import Tally
 from scale_mcp.server.guard import Context
 from scale_mcp.server.hosted.visit import Visit
@@ -32,6 +33,7 @@ class Step:
     entry: Entry
     outcome: str = "cancelled"  # unless something else is found
     connection: str | None = None
+    kind: Kind | None = None  # of the connection that the call was admitted to
     answer: Any = None
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -108,7 +110,6 @@ async def written_down(
             upstream=_upstream(trace),
             retries=trace.retries,
             latency_ms=seconds * 1000,
-            digest=None if step.answer is None else digest_of(step.answer),
             body=step.answer,
             **step.facts,
         )
