@@ -52,7 +52,8 @@ class Client:
         """
         deadline = self.deadline(operation)
         exchange = trace.begin(operation.method, operation.template)
-        began = time.perf_counter()
+        began = exchange.began = time.perf_counter()
+        exchange.host = self.connection.host
         attempt, rate_limited, doubt, pending = 0, 0, False, False
         while True:
             attempt += 1

@@ -43,7 +43,8 @@ class Connection:
     def __init__(self, key: SecretStr | str, base_url: str = BASE_URL) -> None:
         self._key = _Key(_checked_key(key if isinstance(key, str) else key.get_secret_value()))
         self.base_url = _checked_base_url(base_url)
-        self.loopback = is_loopback(urlsplit(self.base_url).hostname or "")
+        self.host = urlsplit(self.base_url).hostname or ""
+        self.loopback = is_loopback(self.host)
         self.mode: Mode = mode_of(self._key.value)
 
     def __repr__(self) -> str:

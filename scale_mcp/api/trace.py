@@ -30,6 +30,8 @@ class Exchange:
     seconds: float = 0.0
     keys: list[str] | None = None  # of a pool: the name of the key of each attempt
     waited: float = 0.0  # of a pool: seconds in which all keys rested
+    began: float = 0.0  # by time.perf_counter
+    host: str = ""
 
     @property
     def attempts(self) -> int:
@@ -63,9 +65,12 @@ _current: ContextVar[Trace | None] = ContextVar("scale_api_trace", default=None)
 
 
 @contextmanager
-def recording() -> Iterator[Trace]:
-    """Record the requests of this task and of the tasks it starts. One recording may be within another."""
-    trace = Trace(outer=_current.get())
+def recording(kept: int | None = KEPT) -> Iterator[Trace]:
+    """Record the requests of this task and of the tasks it starts. One recording may be within another.
+
+    ``kept`` is the most exchanges that the trace holds, None for all of them.
+    """
+    trace = Trace(deque(maxlen=kept), outer=_current.get())
     token = _current.set(trace)
     try:
         yield trace

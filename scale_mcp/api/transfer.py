@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import ipaddress
 import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -137,6 +138,7 @@ async def download(client: Client, operation: Operation) -> AsyncIterator[Respon
     """
     deadline = client.deadline(operation)
     exchange = trace.begin(operation.method, operation.template)
+    exchange.began, exchange.host = time.perf_counter(), client.connection.host
     async with AsyncExitStack() as stack:
         attempt, rate_limited = 0, 0
         while True:
@@ -147,6 +149,8 @@ async def download(client: Client, operation: Operation) -> AsyncIterator[Respon
                 break
             except ScaleError as error:
                 failure = error
+            finally:
+                exchange.seconds = time.perf_counter() - exchange.began
             await stack.aclose()
             rate_limited += isinstance(failure, RateLimited)
             pause = client.pause(failure, attempt, rate_limited)

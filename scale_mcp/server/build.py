@@ -115,8 +115,8 @@ def assemble(
         on_completion=guarded(on_completion),
         on_subscriptions_listen=guarded(listen),
     )
-    server.middleware.insert(0, catch_all)
-    server.middleware.append(RequestStateBoundary(seal, default_audience=NAME))
+    # In place of the SDK's own, which makes spans of whatever was sent; telemetry.py has ours.
+    server.middleware[:] = [catch_all, RequestStateBoundary(seal, default_audience=NAME)]
     return server
 
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from scale_mcp.server.connection import Connection
+from scale_mcp.server.exporting import exporting
 from scale_mcp.server.logs import configure_logging
 from scale_mcp.settings import Settings
 from scale_mcp.tools.card import Card
+
+if TYPE_CHECKING:
+    from mcp.server.lowlevel import Server
 
 
 async def serve(connection: Connection, settings: Settings, cards: Mapping[str, Card] | None = None) -> None:
@@ -23,7 +28,14 @@ async def serve(connection: Connection, settings: Settings, cards: Mapping[str, 
 
     from scale_mcp.server.build import build_server
 
-    server = build_server(connection, settings, cards)
+    with exporting(settings) as telemetry:
+        server = build_server(connection, settings, cards)
+        if telemetry is not None:
+            server.observe(telemetry)
+        await _serve(server, settings)
+
+
+async def _serve(server: Server[Any], settings: Settings) -> None:
     if settings.transport == "http":
         from scale_mcp.server.transports.http import serve_http
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mcp.types as t
 from mcp import MCPError
@@ -19,7 +19,6 @@ from mcp.server.lowlevel import Server
 from mcp.shared.inbound import InboundModernRoute, classify_inbound_request
 from mcp.types.methods import validate_client_request
 from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
-from opentelemetry import trace
 from pydantic import ValidationError
 
 from scale_mcp.server.calls import CallAnswer
@@ -28,6 +27,9 @@ from scale_mcp.server.request_ids import named
 from scale_mcp.server.seats import Seat
 from scale_mcp.server.surface import ToolSurface
 from scale_mcp.tools.card import Card
+
+if TYPE_CHECKING:
+    from scale_mcp.server.telemetry import Outcome, Telemetry
 
 METHOD = "tools/call"
 PLAIN_KEYS = frozenset({"name", "arguments", "_meta"})
@@ -47,16 +49,29 @@ class PlainCall:
     card: Card
     tools: ToolSurface
     signature: Mapping[str, Any] | None  # joins the result's ``_meta``, from 2026-07-28 on
+    version: str  # of the protocol
+    telemetry: Telemetry | None = None
 
     async def answer(self) -> tuple[bytes, int]:
         """The whole JSON-RPC message, and the code of the error that it is; 0 for a result."""
+        if self.telemetry is None:
+            return await self._answer(None)
+        named = {"name": self.card.name}
+        with self.telemetry.operation(METHOD, named, self.params.meta, self.version, self.id) as outcome:
+            return await self._answer(outcome)
+
+    async def _answer(self, outcome: Outcome | None) -> tuple[bytes, int]:
         try:
             result = await self.tools.on_plain_call(self.params, self.card)
+            if outcome is not None:
+                outcome.returned(result)
             return self._message(result), 0
         except MCPError as error:
             failure = error.error
         except Exception:
             failure = internal_error(METHOD).error
+        if outcome is not None:
+            outcome.refused(failure.code)
         return refusal(self.id, failure), failure.code
 
     def _message(self, result: CallAnswer) -> bytes:
@@ -77,6 +92,7 @@ class Shortcut:
     def __init__(self, server: Server[Any], find_seat: FindSeat) -> None:
         self._find_seat = find_seat
         self._signature = {t.SERVER_INFO_META_KEY: server.server_info_stamp}
+        self.telemetry: Telemetry | None = None
 
     def plain_call(
         self,
@@ -111,20 +127,35 @@ class Shortcut:
             checked = t.CallToolRequestParams.model_validate(params, by_name=False)
         except ValidationError:
             return None
-        return PlainCall(request.id, checked, card, seat.tools, self._signature if modern else None)
+        signature = self._signature if modern else None
+        return PlainCall(request.id, checked, card, seat.tools, signature, version, self.telemetry)
 
 
 class ShortcutServer(Server[Any]):
     """The SDK's server, and the short way past it where there is one."""
 
     shortcut: Shortcut | None = None
+    _telemetry: Telemetry | None = None
+
+    def observe(self, telemetry: Telemetry) -> None:
+        """Have every message from now on observed, whichever way it takes."""
+        self._telemetry = telemetry
+        self.middleware.insert(0, telemetry)
+        if self.shortcut is not None:
+            self.shortcut.telemetry = telemetry
+
+    async def run(self, *streams: Any, **options: Any) -> None:
+        """Serve one connection, as the SDK does."""
+        if self._telemetry is None:
+            await super().run(*streams, **options)
+            return
+        with self._telemetry.session():
+            await super().run(*streams, **options)
 
 
 def shortcut_of(server: Server[Any]) -> Shortcut | None:
-    """The short way past this server. None while calls are traced: it is on the SDK's way that spans are made."""
-    if isinstance(server, ShortcutServer) and isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
-        return server.shortcut
-    return None
+    """The short way past this server, where there is one."""
+    return server.shortcut if isinstance(server, ShortcutServer) else None
 
 
 def refusal(identity: t.RequestId, error: t.ErrorData) -> bytes:

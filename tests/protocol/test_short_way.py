@@ -8,7 +8,6 @@ import httpx2
 import mcp.types as t
 import pytest
 from mcp.shared.inbound import x_mcp_header_map
-from opentelemetry import trace
 
 from scale_mcp.api import ApiOptions, ScaleApi
 from scale_mcp.server.build import build_server
@@ -18,7 +17,7 @@ from scale_mcp.server.discovery import LocalTool
 from scale_mcp.server.guard import Context
 from scale_mcp.server.limits import CallLimit
 from scale_mcp.server.selection import Selection
-from scale_mcp.server.shortcut import ShortcutServer, shortcut_of
+from scale_mcp.server.shortcut import ShortcutServer
 from scale_mcp.server.surface import ToolSurface
 from scale_mcp.tools.registry import cards
 from scale_mcp.tools.schema import input_schema
@@ -167,15 +166,6 @@ async def test_a_call_that_takes_too_long_is_given_up_on_both_ways(door: str, ve
 
     assert short == await answers(without(built(call_timeout=0.05)), door, version, calls)
     assert short[0]["result"]["_meta"]["scale-mcp/error"]["code"] == "timeout"
-
-
-async def test_traced_calls_go_the_way_that_makes_spans(monkeypatch: pytest.MonkeyPatch) -> None:
-    server = built()
-    assert shortcut_of(server) is server.shortcut
-
-    monkeypatch.setattr(trace, "get_tracer_provider", trace.NoOpTracerProvider)
-
-    assert shortcut_of(server) is None
 
 
 async def test_in_discovery_no_tool_is_plain() -> None:
