@@ -8,6 +8,7 @@ import typer
 
 from scale_mcp.cli.command import ReadableCommand, new_app
 from scale_mcp.cli.console import Exit, stdout_console, write_json
+from scale_mcp.cli.hosted import VAULT
 from scale_mcp.cli.options import settings_from, takes_settings
 
 MARKS = {
@@ -21,7 +22,13 @@ app = new_app()
 
 
 @app.command(cls=ReadableCommand)
-@takes_settings({"What to examine": ("api_url", "sandbox"), "Which tools": ("toolsets", "read_only")})
+@takes_settings(
+    {
+        "What to examine": ("api_url", "sandbox"),
+        "Which tools": ("toolsets", "read_only"),
+        "A hosted server": ("hosted", *VAULT["Where"], "host", "port", "allowed_hosts", "public_url"),
+    }
+)
 def doctor(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
@@ -32,9 +39,13 @@ def doctor(
     It reads the same variables as the server. The key itself is never shown; it is sent once, to the address that
     the settings name, in the smallest request there is. Nothing is changed.
 
+    With --hosted it looks at a server for many callers: settings, database (whose tables are brought up to date),
+    master key, every key of every connection, and personas that could not do anything.
+
     [bold]Examples[/bold]
       scale-mcp doctor
       scale-mcp doctor --sandbox      only what needs no account
+      scale-mcp doctor --hosted       a server for many callers
       scale-mcp doctor --json         to attach to a question
 
     [bold]Exit codes[/bold]
@@ -49,6 +60,8 @@ def doctor(
     from scale_mcp.cli.checks import Check, examine, exit_code, report
 
     settings = settings_from(flags)
+    if settings.hosted:
+        from scale_mcp.cli.hosted_checks import examine_hosted as examine
     console = stdout_console()
     checks: list[Check] = []
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 Scope = Literal["user", "project"]
-KEY = "SCALE_API_KEY"
+KEY, TOKEN = "SCALE_API_KEY", "SCALE_TOKEN"
 PLACEHOLDER = "put-your-scale-api-key-here"  # serve refuses it by name, so a forgotten one is not sent to Scale
 VSCODE_INPUT = {
     "type": "promptString",
@@ -19,6 +19,13 @@ VSCODE_INPUT = {
     "description": "Scale API key (test_… or live_…)",
     "password": True,
 }
+VSCODE_TOKEN = {
+    "type": "promptString",
+    "id": "scale-token",
+    "description": "Your token for the Scale server (smcp_…)",
+    "password": True,
+}
+LOCAL, REMOTE = ("command", "args", "env"), ("url", "headers")  # what an entry has, by where its server runs
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,7 @@ class Host:
     inputs: tuple[dict[str, Any], ...]
     after: str  # what the person does next
     key_help: str  # where the key comes from when the file does not hold it
+    reference: str  # how its file can refer to a variable with a token ({}); empty: it takes no server by its address
 
     def file(self, scope: Scope, folder: Path) -> Path | None:
         """The file to write; None when the host has none for this scope."""
@@ -71,6 +79,7 @@ HOSTS = {
             inputs=(),
             after="Quit Claude Desktop entirely and start it again.",
             key_help=f"put your key in place of {PLACEHOLDER}, or run this again with --with-key",
+            reference="",
         ),
         Host(
             name="claude-code",
@@ -83,6 +92,7 @@ HOSTS = {
             inputs=(),
             after="Start a new session; /mcp shows the server.",
             key_help=f"export {KEY} in the shell that starts Claude Code",
+            reference="${{{}:-}}",
         ),
         Host(
             name="cursor",
@@ -95,6 +105,7 @@ HOSTS = {
             inputs=(),
             after="Open Cursor's settings, MCP, and switch the server on.",
             key_help=f"have {KEY} in the environment that Cursor starts in",
+            reference="${{env:{}}}",
         ),
         Host(
             name="vscode",
@@ -104,9 +115,10 @@ HOSTS = {
             project_file=".vscode/mcp.json",
             key=f"${{input:{VSCODE_INPUT['id']}}}",
             typed=True,
-            inputs=(VSCODE_INPUT,),
+            inputs=(VSCODE_INPUT, VSCODE_TOKEN),
             after="Run “MCP: List Servers” and start it.",
             key_help="VS Code asks for it once, hidden, and keeps it in its secret store",
+            reference=f"${{{{input:{VSCODE_TOKEN['id']}}}}}",
         ),
     )
 }
@@ -137,15 +149,26 @@ def entry(host: Host, *, key: str | None, sandbox: bool, read_only: bool) -> dic
     return result
 
 
+def remote_entry(host: Host, *, url: str, variable: str) -> dict[str, Any]:
+    """The host's entry for a hosted server at ``url``, with a token that the host takes from ``variable``."""
+    authorization = f"Bearer {host.reference.format(variable)}"
+    return {"type": "http", "url": url, "headers": {"Authorization": authorization}}
+
+
 def merge(host: Host, document: dict[str, Any], name: str, new: dict[str, Any]) -> dict[str, Any]:
     """The document with our entry in it and everything else as it was.
 
-    Of an entry that is already there we replace the command and its arguments. Variables stay, and so does a key
-    that somebody typed in: a reference or placeholder never takes its place.
+    Of an entry that is already there we replace the command and its arguments, or the address. Variables stay, and so
+    does what somebody typed in, a key or a token for the same address: no reference or placeholder takes its place.
     """
     servers = dict(document.get(host.section) or {})
     old = servers.get(name)
-    if isinstance(old, dict):
+    if isinstance(old, dict) and "url" in new:
+        headers = old.get("headers") if old.get("url") == new["url"] else None
+        kept = {key: value for key, value in old.items() if key not in LOCAL}
+        new = {**kept, **new, "headers": {**new["headers"], **(headers if isinstance(headers, dict) else {})}}
+    elif isinstance(old, dict):
+        old = {key: value for key, value in old.items() if key not in REMOTE}
         before = old.get("env")
         variables: dict[str, Any] = before if isinstance(before, dict) else {}
         given = new.get("env", {})
@@ -154,8 +177,10 @@ def merge(host: Host, document: dict[str, Any], name: str, new: dict[str, Any]) 
         new = {**old, **new, **({"env": {**variables, **given}} if variables or given else {})}
     servers[name] = new
     merged = {**document, host.section: servers}
-    if host.inputs and host.key in (new.get("env") or {}).values():
-        present = [item for item in document.get("inputs") or [] if isinstance(item, dict)]
-        known = {item.get("id") for item in present}
-        merged["inputs"] = [*(document.get("inputs") or []), *(i for i in host.inputs if i["id"] not in known)]
+    present = document.get("inputs") or []
+    known = {item.get("id") for item in present if isinstance(item, dict)}
+    values = " ".join(map(str, [*(new.get("env") or {}).values(), *(new.get("headers") or {}).values()]))
+    asked = [item for item in host.inputs if f"${{input:{item['id']}}}" in values]
+    if asked:
+        merged["inputs"] = [*present, *(item for item in asked if item["id"] not in known)]
     return merged

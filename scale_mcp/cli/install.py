@@ -13,7 +13,7 @@ import typer
 from scale_mcp.cli import hostfile
 from scale_mcp.cli.command import ReadableCommand, new_app
 from scale_mcp.cli.console import Exit, say, stop, write_json
-from scale_mcp.cli.hosts import HOSTS, KEY, Host, Scope, entry, merge
+from scale_mcp.cli.hosts import HOSTS, KEY, TOKEN, Host, Scope, entry, merge, remote_entry
 
 app = new_app()
 
@@ -33,6 +33,12 @@ def install(
     with_key: Annotated[
         bool, typer.Option("--with-key", help=f"Write the key from {KEY} into the file, in plain text.")
     ] = False,
+    url: Annotated[
+        str | None, typer.Option(metavar="URL", help="A hosted server's address instead of a server on this machine.")
+    ] = None,
+    token_env: Annotated[
+        str, typer.Option(metavar="VARIABLE", help="Where the host finds the token for --url (VS Code asks for it).")
+    ] = TOKEN,
     print_only: Annotated[bool, typer.Option("--print", help="Show the entry; write nothing.")] = False,
 ) -> None:
     """Write this server's entry into an agent host's settings.
@@ -45,6 +51,7 @@ def install(
       scale-mcp install claude-code --read-only    look, do not touch
       scale-mcp install vscode --scope project     write .vscode/mcp.json
       scale-mcp install cursor --print             show the entry only
+      scale-mcp install cursor --url https://tools.example.com/mcp
 
     [bold]Exit codes[/bold]
       0  written, or already there
@@ -57,19 +64,54 @@ def install(
     path = chosen.file(scope, Path.cwd())
     if path is None:
         stop(Exit.USAGE, f"{chosen.title} has no settings per project; leave --scope out.")
-    key = _key_to_write(scope, sandbox=sandbox) if with_key else None
-    new = entry(chosen, key=key, sandbox=sandbox, read_only=read_only)
+    if url is not None:
+        if sandbox or read_only or with_key:
+            stop(
+                Exit.USAGE,
+                "a hosted server's own settings say what it works on; leave all but --url and --token-env out.",
+            )
+        new, key = _remote(chosen, url, token_env), None
+    else:
+        key = _key_to_write(scope, sandbox=sandbox) if with_key else None
+        new = entry(chosen, key=key, sandbox=sandbox, read_only=read_only)
     if print_only:
         say(f"For {path}:")
         write_json(merge(chosen, {}, name, new))
         return
     _write(chosen, path, name, new)
+    if url is not None:
+        asks = "VS Code asks for it once, hidden, and keeps it in its secret store"
+        where = asks if chosen.inputs else f"have it as {token_env} in the environment that {chosen.title} starts in"
+        say(f"  The token (scale-mcp persona token NAME): {where}.\n  Next: {chosen.after}")
+        return
     if scope == "project":
         say(f"  It starts {new['command']}: whoever else uses this file needs that path, too.")
     if key:
         say(f"  The key is in that file in plain text: whoever can read the file can use it.\n  Next: {chosen.after}")
     else:
         say(f"  Next: {chosen.after}" if sandbox else f"  The key: {chosen.key_help}.\n  Next: {chosen.after}")
+
+
+def _remote(host: Host, url: str, variable: str) -> dict[str, object]:
+    from urllib.parse import urlsplit
+
+    from scale_mcp.setting_rules import is_loopback
+
+    if not host.reference:
+        stop(
+            Exit.USAGE,
+            f"{host.title}'s file takes no server by its address. Add it in its settings, under Connectors, which "
+            "signs in at your authorization server.",
+        )
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable) or variable.upper().startswith("SCALE_MCP_"):
+        stop(Exit.USAGE, f"--token-env {variable!r}: name a variable, such as SCALE_TOKEN; SCALE_MCP_… are settings.")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
+        stop(Exit.USAGE, f"--url {url!r} is not an address. Write it like https://tools.example.com/mcp.")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        stop(Exit.USAGE, f"--url {url!r} is plain http, on which others could read the token. Use https.")
+    address = url if parts.path.strip("/") else f"{url.rstrip('/')}/mcp"
+    return remote_entry(host, url=address, variable=variable)
 
 
 def _key_to_write(scope: Scope, *, sandbox: bool) -> str:

@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -150,3 +151,61 @@ def test_what_is_only_in_the_place_of_a_key_is_recognised(key: str, said: str, m
     with pytest.raises(NoKey, match=said):
         check_key(load_settings())
     check_key(load_settings({"sandbox": True}))
+
+
+HOSTED = {"SCALE_MCP_HOSTED": "true"}
+
+
+def test_a_hosted_server_that_is_not_set_up_yet_is_told_what_comes_next(tmp_path: Path) -> None:
+    where = {"SCALE_MCP_STORE": f"sqlite:///{tmp_path / 'hosted.db'}"}
+    keys = {"SCALE_MCP_MASTER_KEY_FILE": str(tmp_path / "master.keys")}
+
+    without_key = run("doctor", "--hosted", "--json", "--port", "1", **where, **keys)
+    run("vault", "new-key", "--save", **keys)
+    empty = run("doctor", "--hosted", "--json", "--port", "1", **where, **keys)
+
+    assert without_key.returncode == 1
+    assert "vault new-key --save" in findings(without_key.stdout)["Vault"]["detail"]
+    assert empty.returncode == 0, empty.stdout + empty.stderr
+    found = findings(empty.stdout)
+    assert "connection add" in found["Account"]["cure"]
+    assert "persona add" in found["Personas"]["cure"]
+    assert "serve --transport http --hosted" in found["Server"]["cure"]
+
+
+def test_a_hosted_server_with_everything_is_in_order_and_what_is_missing_is_named(start: Start, tmp_path: Path) -> None:
+    address = f"{address_of(start('sandbox', '--port', '0'))}/v1"
+    own = {**HOSTED, "SCALE_MCP_STORE": f"sqlite:///{tmp_path / 'hosted.db'}"}
+    own["SCALE_MCP_MASTER_KEY_FILE"] = str(tmp_path / "master.keys")
+    run("vault", "new-key", "--save", **own)
+    run("connection", "add", "main", "--kind", "sandbox", "--api-url", address, "--key-env", "KEY", KEY=SECRET, **own)
+    run("persona", "add", "ada", "--scope", "*:read", "--route", "main", **own)
+
+    without_token = run("doctor", "--json", "--port", "1", **own)
+    run("persona", "token", "ada", **own)
+    whole = run("doctor", "--json", "--port", "1", **own)
+    run("persona", "add", "lost", "--scope", "*:read", **own)
+    with_lost = run("doctor", "--json", "--port", "1", **own)
+
+    assert findings(without_token.stdout)["Persona"]["cure"] == "scale-mcp persona token ada"
+    in_order = {name: check["status"] for name, check in findings(whole.stdout).items() if name != "Server"}
+    assert set(in_order) == {"Versions", "Settings", "Store", "Vault", "Account", "Personas"}
+    assert set(in_order.values()) == {"ok"}
+    assert "lost has no route" in findings(with_lost.stdout)["Persona"]["detail"]
+    assert SECRET[5:] not in whole.stdout + with_lost.stdout + without_token.stdout
+
+
+def test_settings_a_hosted_server_would_not_start_with_and_a_key_that_is_refused_fail(tmp_path: Path) -> None:
+    own = {**HOSTED, "SCALE_MCP_STORE": f"sqlite:///{tmp_path / 'hosted.db'}"}
+    own["SCALE_MCP_MASTER_KEY_FILE"] = str(tmp_path / "master.keys")
+    run("vault", "new-key", "--save", **own)
+    with answering(b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\n\r\n{}") as address:
+        place = ("--api-url", address, "--no-check")
+        run("connection", "add", "main", *place, "--key-env", "KEY", KEY=SECRET, **own)
+        refused = run("doctor", "--json", "--port", "1", **own)
+    foreign = run("doctor", "--json", "--port", "1", "--public-url", "https://tools.example.com", **own)
+
+    assert refused.returncode == 4
+    assert findings(refused.stdout)["Account"]["cure"].endswith("connection rotate main")
+    assert foreign.returncode == 2
+    assert "--allowed-hosts" in findings(foreign.stdout)["Settings"]["detail"]

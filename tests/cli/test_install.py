@@ -243,3 +243,57 @@ def test_a_folder_that_cannot_be_written_leaves_everything_as_it_was(home: Path)
     result = install("cursor")
     assert result.exit_code == 1
     assert "cannot be" in result.output
+
+
+REMOTE = "https://tools.example.com/mcp"
+REFERENCES = {"claude-code": "${SCALE_TOKEN:-}", "cursor": "${env:SCALE_TOKEN}", "vscode": "${input:scale-token}"}
+
+
+@pytest.mark.parametrize("host", sorted(REFERENCES))
+def test_a_hosted_server_is_written_with_its_address_and_a_reference_to_the_token(home: Path, host: str) -> None:
+    assert install(host, "--url", "https://tools.example.com").exit_code == 0
+
+    expected = {"type": "http", "url": REMOTE, "headers": {"Authorization": f"Bearer {REFERENCES[host]}"}}
+    assert entry_of(home, host) == expected
+    document = json.loads(file_of(home, host).read_text())
+    assert [item["id"] for item in document.get("inputs", [])] == (["scale-token"] if host == "vscode" else [])
+
+
+def test_a_token_that_somebody_typed_in_stays_for_its_address_and_goes_to_no_other(home: Path) -> None:
+    own = {"type": "http", "url": REMOTE, "headers": {"Authorization": "Bearer smcp_typed", "X-Team": "night"}}
+    file_of(home, "cursor").parent.mkdir()
+    file_of(home, "cursor").write_text(json.dumps({"mcpServers": {"scale": own}}))
+
+    assert install("cursor", "--url", REMOTE).exit_code == 0
+    assert entry_of(home, "cursor") == own
+    assert install("cursor", "--url", "https://elsewhere.example.com/mcp").exit_code == 0
+    assert "smcp_typed" not in json.dumps(entry_of(home, "cursor"))
+
+
+def test_an_entry_turns_from_a_server_here_into_a_hosted_one_and_back(home: Path) -> None:
+    install("claude-code", "--sandbox")
+    install("claude-code", "--url", REMOTE)
+    assert sorted(entry_of(home, "claude-code")) == ["headers", "type", "url"]
+    install("claude-code", "--sandbox")
+    assert sorted(entry_of(home, "claude-code")) == ["args", "command", "type"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("claude-desktop", "--url", REMOTE), "Connectors"),
+        (("cursor", "--url", "http://tools.example.com/mcp"), "Use https"),
+        (("cursor", "--url", "tools.example.com"), "Write it like"),
+        (("cursor", "--url", REMOTE, "--sandbox"), "leave all but --url"),
+        (("cursor", "--url", REMOTE, "--token-env", "SCALE_MCP_TOKEN"), "SCALE_TOKEN"),
+        (("cursor", "--url", REMOTE, "--token-env", "${X}"), "name a variable"),
+    ],
+)
+def test_what_a_host_could_not_use_is_refused_and_nothing_is_written(
+    home: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    done = install(*arguments)
+
+    assert done.exit_code == 2
+    assert said in done.output
+    assert not list(home.iterdir())
