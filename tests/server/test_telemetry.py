@@ -313,7 +313,9 @@ def test_nothing_is_observed_unless_it_is_asked_for(monkeypatch: pytest.MonkeyPa
         assert telemetry is None
 
 
-@pytest.mark.parametrize("flags", [("--sandbox",), ("--transport", "http", "--sandbox", "--port", "0")])
+@pytest.mark.parametrize(
+    "flags", [("--sandbox",), ("--transport", "http", "--sandbox", "--port", "0"), ("--transport", "http", "--hosted")]
+)
 def test_without_the_extra_the_start_names_it(flags: tuple[str, ...]) -> None:
     hidden = (
         "import sys; sys.modules['opentelemetry.sdk'] = None; sys.modules['opentelemetry.exporter'] = None;"
