@@ -58,9 +58,18 @@ def _about(change: Change) -> str:
     try:
         content: Any = json.loads(change.content)
     except ValueError:
-        return "(this row cannot be read)"
+        content = None
     if not isinstance(content, dict):
         return "(this row cannot be read)"
-    told = {name: value for name, value in content.items() if name not in TOLD and value not in (None, "", [], {})}
-    text = json.dumps(told, ensure_ascii=False) if told else ""
-    return text if len(text) <= ABOUT else f"{text[:ABOUT]}…"
+    told = "; ".join(
+        f"{name.replace('_', ' ')}: {_plain(value)}"
+        for name, value in content.items()
+        if name not in TOLD and value not in (None, "", [], {})
+    )
+    return told if len(told) <= ABOUT else f"{told[:ABOUT]}…"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return ", ".join(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -11,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from scale_mcp.hosting.audit.search import CallRecord, Query, Trail
+from scale_mcp.hosting.audit.search import UNKNOWN, CallRecord, Query, Trail
 from scale_mcp.hosting.persona_store import Personas
 from scale_mcp.server.hosted.console.frame import HOME, Frame, Refused
 from scale_mcp.server.hosted.console.sessions import SignedIn
@@ -20,7 +21,7 @@ from scale_mcp.tools.registry import hosted_cards
 
 PAGE = 50
 LONGEST_FILTER = 200  # characters
-OUTCOMES = ("ok", "unknown", "denied", "asked", "awaiting_approval", "budget_spent", "rate_limited", "not_found")
+OUTCOMES = ("ok", UNKNOWN, "denied")  # to choose from, besides those of the last hour
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def routes(frame: Frame) -> list[Route]:
             newest=before is None,
             personas=[persona.name for persona in await Personas(frame.house.database, frame.house.recorder).list()],
             tools=list(hosted_cards()),
-            outcomes=OUTCOMES,
+            outcomes=list(dict.fromkeys((*OUTCOMES, *await frame.overview.outcomes(timedelta(hours=1))))),
         )
 
     async def call(request: Request, signed_in: SignedIn) -> Response:

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 
 PAGE = 100
 NOTICES = {"revoked": Notice("The token is revoked. Every server refuses it from the next call on.")}
+CONFIRM = {
+    "auto": "if its client can ask one",
+    "always": "always; a call is refused where its client cannot ask",
+    "never": "never",
+    "operator": "always; where its client cannot ask, the call waits under Approvals",
+}
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,7 @@ def routes(frame: Frame) -> list[Route]:
             persona=found,
             state=state_of(found),
             routes=[(route.connection, conditions(route), route.fallback) for route in found.routes],
+            confirm=confirm_words(found),
             uses=uses_of(found, await house.budgets.spent(found)),
             tokens=[TokenLine(token, _token_state(token, now), uses.get(token.id)) for token in its_tokens],
             notice=NOTICES.get(request.query_params.get("done", "")),
@@ -124,6 +131,12 @@ def uses_of(persona: Persona, spent: Spent) -> list[Use]:
         )
         if limit is not None
     ]
+
+
+def confirm_words(persona: Persona) -> str:
+    """When a person is asked before a call of this persona goes to a live account."""
+    words = CONFIRM[persona.confirm]
+    return words if persona.confirm == "never" else f"{words} (live calls of risk {persona.confirm_risk} and above)"
 
 
 def conditions(route: ConnectionRoute) -> str:

@@ -46,6 +46,7 @@ HEADERS = {
 }
 NEVER_STORED = {"Cache-Control": "no-store"}
 STATIC = {"console.css": "text/css", "console.js": "text/javascript", "icon.svg": "image/svg+xml"}
+QUERY_GONE = "?[query removed]"
 LONGEST_TEXT = 20_000  # characters of one value on a page
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
@@ -93,7 +94,8 @@ def shown(value: Any) -> Any:
         return ""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
-    return cap(_without_secrets(clean(value)), LONGEST_TEXT)
+    text = clean(value).replace(QUERY_GONE, "\0")  # so that what the trail took out is not taken for a query
+    return cap(_without_secrets(text).replace("\0", QUERY_GONE), LONGEST_TEXT)
 
 
 def day_time(stamped: str) -> str:

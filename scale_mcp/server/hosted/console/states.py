@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -17,6 +18,7 @@ Tone = Literal["good", "wait", "bad", "idle"]
 NO_FAULT = frozenset(
     {"asked", "awaiting_approval", "cancelled", "abandoned"}
 )  # ends of calls that nothing is wrong with
+CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")  # in the name of an error: NotFound
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ def of_outcome(outcome: str) -> State:
         return State("ok", "good")
     if outcome == UNKNOWN:
         return State("no outcome yet", "wait")
-    return State(outcome.replace("_", " "), "wait" if outcome in NO_FAULT else "bad")
+    words = CAPITAL.sub(" ", outcome).replace("_", " ").lower()
+    return State(words, "wait" if outcome in NO_FAULT else "bad")
 
 
 def of_key(key: KeyRecord, health: Sequence[StoredHealth], now: str) -> State:
@@ -58,7 +61,7 @@ def of_connection(record: ConnectionRecord, keys: Sequence[State]) -> State:
     if not troubled:
         unused = all(state.tone == "idle" for state in keys)
         return State("not used yet", "idle") if unused else State("healthy", "good")
+    trouble = "in trouble" if any(state.tone == "bad" for state in troubled) else "limited by Scale"
     if len(troubled) < len(keys):
-        return State(f"{len(troubled)} of {len(keys)} keys in trouble", "wait")
-    worst: Tone = "bad" if any(state.tone == "bad" for state in troubled) else "wait"
-    return State("in trouble" if worst == "bad" else "limited by Scale", worst)
+        return State(f"{len(troubled)} of {len(keys)} keys {trouble}", "wait")
+    return State(trouble, "bad" if trouble == "in trouble" else "wait")
