@@ -89,13 +89,13 @@ class Settings(BaseSettings):
         (), description="Signatures to accept, e.g. ES256 (default: each kind that needs a private key)"
     )
 
-    toolsets: Names = Field((), description="Toolsets to offer, or all (default: all, or none when --tools is given)")
-    tools: Names = Field((), description="Single tools to offer besides the toolsets")
-    exclude_tools: Names = Field((), description="Tools never to offer; wins over --toolsets and --tools")
     metrics_token: SecretStr | None = Field(
         None, description="Bearer token that opens /metrics; without one it is for this machine only"
     )
 
+    toolsets: Names = Field((), description="Toolsets to offer, or all (default: all, or none when --tools is given)")
+    tools: Names = Field((), description="Single tools to offer besides the toolsets")
+    exclude_tools: Names = Field((), description="Tools never to offer; wins over --toolsets and --tools")
     read_only: bool = Field(default=False, description="Offer only tools that change nothing; wins over everything")
     discovery: bool = Field(
         default=False, description="Offer find_tools, describe_tool and run_tool instead of all tools"
@@ -127,11 +127,11 @@ class Settings(BaseSettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe log line shown")
     log_format: Literal["json", "console"] = Field("json", description="Form of the log lines on stderr")
-    conformance: bool = Field(
-        default=False, description="Add the fixtures of the official conformance suite", exclude=True
-    )
     telemetry: bool = Field(
         default=False, description="Send traces and metrics to a collector (extra telemetry; see OTEL_EXPORTER_OTLP_…)"
+    )
+    conformance: bool = Field(
+        default=False, description="Add the fixtures of the official conformance suite", exclude=True
     )
 
     @field_validator(
@@ -230,14 +230,14 @@ class Settings(BaseSettings):
     def _usable_jwks_url(cls, value: str | None) -> str | None:
         return None if value is None else setting_rules.checked_jwks_url(value)
 
-    @field_validator("oauth_algorithms")
-    @classmethod
-    def _safe_algorithms(cls, value: tuple[str, ...]) -> tuple[str, ...]:
     @field_validator("metrics_token")
     @classmethod
     def _usable_metrics_token(cls, value: SecretStr | None) -> SecretStr | None:
         return None if value is None else SecretStr(setting_rules.checked_metrics_token(value.get_secret_value()))
 
+    @field_validator("oauth_algorithms")
+    @classmethod
+    def _safe_algorithms(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return setting_rules.checked_algorithms(value)
 
     @field_validator("oauth_audience", "oauth_persona_claim", "oauth_user_claim", "oauth_scopes")
