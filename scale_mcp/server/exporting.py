@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from scale_mcp.server.logs import get_logger
 from scale_mcp.settings import SettingsError
@@ -87,7 +88,20 @@ def _is_wanted(signal: str) -> bool:
             if protocol != PROTOCOL:
                 raise SettingsError(f"{name}={protocol!r} is not supported: telemetry is sent as {PROTOCOL}.")
             break
+    for name in (f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"):
+        if not _is_address(os.environ.get(name, "").strip()):
+            raise SettingsError(f"{name} is not a collector's address. Write it like http://127.0.0.1:4318")
     return exporter == "otlp"
+
+
+def _is_address(value: str) -> bool:
+    """Whether it is a URL to send to, or nothing. Logins have a variable of their own."""
+    try:
+        url = urlsplit(value)
+        host, _ = url.hostname, url.port
+    except ValueError:
+        return False
+    return not value or (url.scheme in ("http", "https") and bool(host) and url.username is None)
 
 
 def _resource() -> dict[str, str]:

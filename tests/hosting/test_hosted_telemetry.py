@@ -10,10 +10,13 @@ import pytest
 from mcp import MCPError
 
 import tests.hosting.hosted as house_of_tests
+from scale_mcp.cli.loopback import serving
 from scale_mcp.hosting.audit.chain import INTENT
+from scale_mcp.sandbox import Sandbox, SandboxOptions
 from scale_mcp.server.exporting import exporting
 from scale_mcp.server.hosted.run import of_this_request
-from tests.hosting.hosted import DOORS, hosted, rows_of, settings_for
+from tests.hosting.hosted import DOORS, connected, hosted, rows_of, settings_for
+from tests.hosting.processes import Operator, replicas
 from tests.otlp import Collector, collector
 
 pytestmark = pytest.mark.anyio
@@ -84,6 +87,27 @@ async def test_neither_keys_nor_tokens_nor_names_are_in_what_is_exported(
                 await http.post(f"{server.url}/mcp", json={"canary": key}, headers={"Authorization": "Bearer canary"})
 
     assert_not_in(collected, key, token, "canary", key[5:], token[5:])
+
+
+async def test_a_hosted_server_that_is_started_with_it_exports(tmp_path: Any) -> None:
+    key = "live_hosted_telemetry"
+    with collector() as collected:
+        async with Sandbox(SandboxOptions(clock="manual")) as sandbox, serving(sandbox.app) as address:
+            variables = {"SCALE_MCP_TELEMETRY": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": collected.url}
+            operator = Operator(f"sqlite:///{tmp_path / 'hosted.db'}", f"{address}/v1", variables)
+            async with replicas(operator, 1) as (server,):
+                await operator.run("connection", "add", "main", "--kind", "sandbox", given=key)
+                await operator.run("persona", "add", "ada", "--scope", "*:read", "--route", "main")
+                token = (await operator.run("persona", "token", "ada", "--user", "ada@example.com")).strip()
+                async with connected(server.url, token) as client:
+                    assert not (await client.call_tool("list_projects", {})).is_error
+                server.process.terminate()
+                await server.process.wait()
+
+    (call,) = collected.named("tools/call list_projects")
+    assert call.attributes["scale_mcp.persona"] == "ada"
+    assert collected.below(call)
+    assert not [body for body in collected.bodies for secret in (key, token) if secret.encode() in body]
 
 
 def assert_not_in(collected: Collector, *secrets: str) -> None:

@@ -116,6 +116,32 @@ async def test_limits_and_budgets_are_counted_where_they_hold(server: Hosted) ->
     assert found["scale_mcp_calls_total", labels] == 1
 
 
+async def test_a_limited_key_is_seen_by_its_fingerprint(server: Hosted) -> None:
+    key = await server.connection("main")
+    await server.house.connections.add_key("main", f"{key}2", actor="test")
+    server.sandbox.faults.put([{"kind": "rate_limit", "retry_after": 600, "key": key, "route": "list_projects"}])
+    token = await server.persona("ada", "main")
+    async with server.client(token) as client:
+        for _ in range(2):
+            assert not (await client.call_tool("list_projects", {})).is_error
+
+    found = samples((await read(server)).text)
+
+    (record,) = await server.house.connections.list()
+    prints = [each.fingerprint for each in record.keys]
+    limited = {
+        label: found[
+            "scale_mcp_key_answers_total", frozenset({("connection", "main"), ("key", label), ("outcome", "limited")})
+        ]
+        for label in prints
+    }
+    assert sorted(limited.values()) == [0, 1]
+    assert found["scale_mcp_keys", frozenset({("connection", "main"), ("state", "cooling")})] == 1
+    assert found["scale_mcp_keys", frozenset({("connection", "main"), ("state", "ready")})] == 1
+    assert found["scale_mcp_scale_answers_total", frozenset({("connection", "main"), ("status", "429")})] == 1
+    assert found["scale_mcp_scale_retries_total", frozenset({("connection", "main")})] == 1
+
+
 async def test_what_waits_and_what_is_open_is_shown(server: Hosted) -> None:
     await server.connection("main")
     token = await server.persona("ada", "main")

@@ -17,13 +17,14 @@ from mcp.types import (
     INVALID_PARAMS,
     METHOD_NOT_FOUND,
     PROTOCOL_VERSION_META_KEY,
+    ErrorData,
 )
 
 from scale_mcp.hosting.audit.chain import INTENT
 from scale_mcp.hosting.audit.writer import AuditUnavailable
 from scale_mcp.server.hosted.named_answers import DOORS as PATHS
 from scale_mcp.server.hosted.named_answers import ELSEWHERE, NamedAnswers, door_of
-from scale_mcp.server.request_ids import request_id
+from scale_mcp.server.request_ids import identified, named, request_id
 from tests.hosting.hosted import DOORS, Hosted, hosted, rows_of
 
 pytestmark = pytest.mark.anyio
@@ -229,6 +230,19 @@ async def test_a_crash_outside_of_all_handlers_is_answered_with_an_id(logged: Lo
     assert "canary" not in answer.text
     assert "request_crashed" in logged.under(seen[0])
     assert not structlog.contextvars.get_contextvars()
+
+
+def test_a_protocol_error_keeps_what_it_told_beside_the_id() -> None:
+    with identified() as identity:
+        told = [named(ErrorData(code=1, message="m", data=data)).data for data in (None, "", "x", {"uri": "y"})]
+    assert told == [
+        {"request_id": identity},
+        {"request_id": identity},
+        {"request_id": identity, "detail": "x"},
+        {"request_id": identity, "uri": "y"},
+    ]
+    outside = ErrorData(code=1, message="m")
+    assert named(outside) is outside
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,13 +19,14 @@ from scale_mcp.server.connection import Connection
 from scale_mcp.server.exporting import MISSING, exporting
 from scale_mcp.server.shortcut import ShortcutServer
 from scale_mcp.settings import SettingsError
-from tests.both_ways import MODERN, at_door, recorded, request, without
+from tests.both_ways import INITIALIZED, MODERN, at_door, initialize, recorded, request, without
 from tests.doors import EVERY_DOOR, REAL, ROOT, Door, at, environment, listening, over_stdio
 from tests.otlp import Collector, Span, collector
 from tests.small_cards import CANARY, settings
 
 pytestmark = pytest.mark.anyio
 
+LISTED = request(2, "tools/call", name="list_projects", arguments={})
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 BOTH = pytest.mark.parametrize("way", ["short", "long"])
 PLACES = pytest.mark.parametrize(
@@ -285,14 +288,48 @@ async def test_a_server_process_exports_what_it_did(door: Door, era: str) -> Non
         ("OTEL_METRICS_EXPORTER", "prometheus", "choose otlp or none"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "sent as http/protobuf"),
         ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "http/json", "sent as http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "127.0.0.1:4318", "Write it like http"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://me:canary@127.0.0.1:4318", "Write it like http"),
     ],
 )
 def test_a_way_of_sending_that_there_is_not_stops_the_start(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(SettingsError, match=said), exporting(settings(telemetry=True)):
+    with pytest.raises(SettingsError, match=said) as refused, exporting(settings(telemetry=True)):
         pass
+    assert "canary" not in str(refused.value)
+
+
+def test_a_collector_that_is_away_costs_no_call_and_shows_no_header() -> None:
+    with closed_port() as port:
+        variables = {
+            "SCALE_MCP_TELEMETRY": "true",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}",
+            "OTEL_EXPORTER_OTLP_HEADERS": "authorization=canary words,=canary",
+        }
+        told = subprocess.run(
+            [sys.executable, *REAL, "--sandbox"],
+            cwd=ROOT,
+            env=environment(variables),
+            input="".join(f"{json.dumps(message)}\n" for message in (initialize("2025-11-25", 1), INITIALIZED, LISTED)),
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+    assert told.returncode == 0, told.stderr
+    answers = [json.loads(line) for line in told.stdout.splitlines()]
+    assert [answer["id"] for answer in answers] == [1, 2]
+    assert answers[1]["result"]["isError"] is False
+    assert "canary" not in told.stderr
+
+
+@contextmanager
+def closed_port() -> Iterator[int]:
+    """A port of this machine that is taken, and where nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
 
 
 async def test_traces_or_metrics_alone_can_be_sent(monkeypatch: pytest.MonkeyPatch, watched: Watch) -> None:
