@@ -91,7 +91,9 @@ class BatchBook:
                 found = await account.api.batches.page(IN_PROGRESS, offset, PAGE)
         except TimeoutError:
             return Reading(now, problem=f"Scale did not answer within {PATIENCE:.0f} seconds.")
-        except (ScaleError, ToolFailure) as problem:
+        except ScaleError as problem:
+            return Reading(now, problem=problem.message)  # what to do next is said to agents
+        except ToolFailure as problem:
             return Reading(now, problem=str(problem))
         except (SQLAlchemyError, OSError):
             log.exception("console_batches_not_read", connection=connection)
