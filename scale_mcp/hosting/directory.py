@@ -21,6 +21,16 @@ if TYPE_CHECKING:
     from scale_mcp.hosting.store import Database
 
 
+_BY_TOKEN = (
+    sa.select(
+        revision.c.number, tokens.c.id.label("token_id"), tokens.c.user_name, tokens.c.expires_at, *persona_columns()
+    )
+    .select_from(revision)
+    .outerjoin(tokens, sa.and_(tokens.c.digest == sa.bindparam("digest"), tokens.c.revoked_at.is_(None)))
+    .outerjoin(personas, personas.c.id == tokens.c.persona_id)
+)
+
+
 class Directory:
     """Looks callers up: one query each, which costs the same whatever is looked for."""
 
@@ -30,19 +40,7 @@ class Directory:
 
     async def find(self, token: str) -> Caller | None:
         """The caller with this token; None for anything that is no token of an enabled persona, or not any more."""
-        found = (
-            sa.select(
-                revision.c.number,
-                tokens.c.id.label("token_id"),
-                tokens.c.user_name,
-                tokens.c.expires_at,
-                *persona_columns(),
-            )
-            .select_from(revision)
-            .outerjoin(tokens, sa.and_(tokens.c.digest == digest(token), tokens.c.revoked_at.is_(None)))
-            .outerjoin(personas, personas.c.id == tokens.c.persona_id)
-        )
-        row = await self._one(found)
+        row = await self._one(_BY_TOKEN, {"digest": digest(token)})
         if row is None or row["token_id"] is None or not FORM.fullmatch(token):
             return None
         if row["expires_at"] is not None and row["expires_at"] <= stamp(self._clock()):
@@ -108,6 +106,6 @@ class Directory:
         async with self._database.reading() as connection:
             return int(await connection.scalar(sa.select(revision.c.number)) or 0)
 
-    async def _one(self, query: sa.Select[Any]) -> Any:
-        async with self._database.reading() as connection:
-            return (await connection.execute(query)).mappings().one_or_none()
+    async def _one(self, query: sa.Select[Any], values: dict[str, Any] | None = None) -> Any:
+        async with self._database.looking_up() as connection:
+            return (await connection.execute(query, values)).mappings().one_or_none()

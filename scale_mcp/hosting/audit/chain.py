@@ -59,6 +59,15 @@ audit_head = sa.Table(
     sa.Column("hash", sa.Text, nullable=False),
 )
 
+# Made once: they are run twice for every call.
+_LOCK = sa.select(audit_head.c.seq, audit_head.c.hash).where(audit_head.c.id == 1).with_for_update()
+_ADD = sa.insert(audit_rows)
+_MOVE = (
+    sa.update(audit_head)
+    .where(audit_head.c.id == 1)
+    .values(seq=sa.bindparam("last_seq"), hash=sa.bindparam("last_hash"))
+)
+
 # Column → name in the content.
 FACTS = {
     "entry": "entry",
@@ -130,11 +139,7 @@ async def hold(connection: AsyncConnection) -> Head:
     synchronous = connection.sync_connection
     if synchronous is None or not synchronous.get_execution_options().get("writes"):
         raise ValueError("The audit is written in a transaction of Database.writing().")
-    found = (
-        await connection.execute(
-            sa.select(audit_head.c.seq, audit_head.c.hash).where(audit_head.c.id == 1).with_for_update()
-        )
-    ).first()
+    found = (await connection.execute(_LOCK)).first()
     if found is None:
         raise ChainBroken("The head of the audit chain is missing. Run `scale-mcp audit verify`.")
     return Head(found.seq, found.hash)
@@ -163,6 +168,6 @@ async def extend(connection: AsyncConnection, drafts: Sequence[Draft]) -> int:
         )
         last = digest
     if rows:
-        await connection.execute(sa.insert(audit_rows), rows)
-        await connection.execute(sa.update(audit_head).where(audit_head.c.id == 1).values(seq=seq, hash=last))
+        await connection.execute(_ADD, rows)
+        await connection.execute(_MOVE, {"last_seq": seq, "last_hash": last})
     return seq

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 EXTRAS = {"sqlite": "hosted", "postgresql": "hosted,postgres"}
 WAIT_FOR_WRITER = 15_000  # milliseconds an SQLite writer waits for another one
+FORGOTTEN_AFTER = "30000"  # milliseconds after which PostgreSQL ends a transaction whose process has gone silent
 POOL_SIZE = 10  # connections per process; to PostgreSQL as many more under load
 WRITES = {"writes": True}
+ALONE = {"alone": True}  # a statement that needs no transaction around it
 
 
 class StoreError(Exception):
@@ -39,6 +41,7 @@ class Database:
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
         self.dialect = engine.dialect.name
+        self._alone: dict[str, Any] = ALONE if self.dialect == "sqlite" else {"isolation_level": "AUTOCOMMIT"}
         # SQLite's own waiting for another writer is a poll with growing pauses, and whoever comes late may go first.
         # Within a process writers queue up here instead, each without a connection until it is its turn.
         self._turn: AbstractAsyncContextManager[Any] = anyio.Lock() if self.dialect == "sqlite" else nullcontext()
@@ -67,6 +70,13 @@ class Database:
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A connection to read with; what is read inside belongs to one moment on SQLite."""
         async with self.engine.connect() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def looking_up(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for one query: no transaction is begun for it and none is ended."""
+        async with self.engine.connect() as connection:
+            await connection.execution_options(**self._alone)
             yield connection
 
     @asynccontextmanager
@@ -127,9 +137,14 @@ def _sqlite(address: URL) -> AsyncEngine:
         path.touch(mode=0o600)
     else:
         raise StoreError("The database must be a file: what is kept in memory would be lost with the process.")
+    from scale_mcp.hosting.store.sqlite_file import connected_to_file
+
     # Each connection has a thread; more of them than these would only wait for one another.
     engine = create_async_engine(
-        address, connect_args={"async_creator_fn": _connected_to_file}, pool_size=POOL_SIZE, max_overflow=0
+        address,
+        connect_args={"async_creator_fn": connected_to_file},
+        pool_size=POOL_SIZE,
+        max_overflow=0,
     )
 
     @sa.event.listens_for(engine.sync_engine, "connect")
@@ -144,40 +159,20 @@ def _sqlite(address: URL) -> AsyncEngine:
 
     @sa.event.listens_for(engine.sync_engine, "begin")
     def _begin(connection: sa.Connection) -> None:
-        writes = connection.get_execution_options().get("writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        options = connection.get_execution_options()
+        if not options.get("alone", False):
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes", False) else "BEGIN")
 
     return engine
 
 
-def _connected_to_file(*place: Any, **options: Any) -> Any:
-    """A connection that may be told to stop more than once.
-
-    Whoever is cancelled while waiting for another writer tells it twice. Its thread answers the first time only, and
-    the second one would be waited for without end, also at the end of the process.
-    """
-    import aiosqlite
-
-    connection: Any = aiosqlite.connect(*place, **options)
-    thread = getattr(connection, "_thread", connection)
-    thread.daemon = True  # a statement that never ends does not keep the process
-    stop, told = getattr(connection, "stop", None), False
-
-    def stop_once() -> Any:
-        nonlocal told
-        if told or stop is None:
-            return None
-        told = True
-        return stop()
-
-    if stop is not None:
-        connection.stop = stop_once
-    return connection
-
-
 def _postgresql(address: URL) -> AsyncEngine:
     return create_async_engine(
-        address, pool_size=POOL_SIZE, max_overflow=POOL_SIZE, pool_pre_ping=True, connect_args={"timeout": 10}
+        address,
+        pool_size=POOL_SIZE,
+        max_overflow=POOL_SIZE,
+        pool_pre_ping=True,
+        connect_args={"timeout": 10, "server_settings": {"idle_in_transaction_session_timeout": FORGOTTEN_AFTER}},
     )
 
 

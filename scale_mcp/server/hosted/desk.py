@@ -14,6 +14,7 @@ import mcp.types as t
 from scale_mcp.api.errors import ScaleError
 from scale_mcp.hosting.audit.writer import AuditUnavailable
 from scale_mcp.hosting.budgets import CREATES_TASKS
+from scale_mcp.hosting.matching import EVERYWHERE
 from scale_mcp.server.calls import CallAnswer, CallDesk, Performed
 from scale_mcp.server.consent import Asked, Place
 from scale_mcp.server.guard import Context
@@ -111,7 +112,7 @@ class PersonaDesk(CallDesk):
         assert kind is not None, "what is not admitted is not performed"
 
         async def ask(api: ScaleApi) -> ToolOutput:
-            output = await card.run(self._means(api, progress), call.request)
+            output = await card.run(self._means(card, api, progress), call.request)
             # What the router keeps of a read is what this persona may see of it; it answers the next one as the first.
             return self.confinement.confine(card, call.request, output) if card.risk == "read" else output
 
@@ -128,11 +129,11 @@ class PersonaDesk(CallDesk):
         finally:
             await lease.settle(created)
 
-    def _means(self, api: ScaleApi, progress: Progress) -> Call:
+    def _means(self, card: Card, api: ScaleApi, progress: Progress) -> Call:
         return Call(
             api=api,
             progress=progress,
-            events=self._house.events_of(self._persona),
+            events=self._house.events_of(self._persona) if card.toolset == EVERYWHERE else None,
             visible_projects=self.confinement.visible_projects,
         )
 
