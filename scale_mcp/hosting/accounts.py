@@ -86,10 +86,13 @@ class Accounts:
         clock: Clock = utc_now,
         open_pool: OpenPool | None = None,
         replica: str = "",
+        tell: Callable[[Iterable[str]], None] = lambda keys: None,
     ) -> None:
+        """``tell`` hears of every key that is opened here, to keep it out of what is written down."""
         self.health = KeyHealths(database, connections, clock, replica)
         self._database = database
         self._connections = connections
+        self._tell = tell
         self._open_pool = open_pool or _over_the_network(options)
         self._records: dict[str, ConnectionRecord] = {}  # by name
         self._opened: dict[str, Account] = {}  # by id
@@ -100,11 +103,16 @@ class Accounts:
     @classmethod
     @asynccontextmanager
     async def opened(
-        cls, database: Database, connections: Connections, settings: Settings, clock: Clock = utc_now
+        cls,
+        database: Database,
+        connections: Connections,
+        settings: Settings,
+        clock: Clock = utc_now,
+        tell: Callable[[Iterable[str]], None] = lambda keys: None,
     ) -> AsyncIterator[Self]:
         """The accounts of a server, which closes them at its end."""
         options = ApiOptions(max_in_flight=settings.max_in_flight, max_retry_after=PATIENCE)
-        accounts = cls(database, connections, options, clock=clock)
+        accounts = cls(database, connections, options, clock=clock, tell=tell)
         try:
             await accounts.kinds()  # so that what is asked without waiting is known from the beginning
             yield accounts
@@ -186,6 +194,7 @@ class Accounts:
             keys = []
         if not keys:
             raise NoKey(f"The connection {record.name} has no key that can be used. Ask the operator to look at it.")
+        self._tell(secret.get_secret_value() for _, secret in keys)
         return {key.id: secret for key, secret in keys}
 
     async def _refresh(self) -> None:

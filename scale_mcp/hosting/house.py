@@ -72,7 +72,9 @@ class House:
             recorder = Recorder(database, clock)
             stack.push_async_callback(recorder.settled)
             connections = Connections(database, vault, recorder, clock=clock)
-            accounts = await stack.enter_async_context(Accounts.opened(database, connections, settings, clock))
+            accounts = await stack.enter_async_context(
+                Accounts.opened(database, connections, settings, clock, recorder.know)
+            )
             homes = Homes(database, clock)
             events = EventLog(database, clock=clock)
             outbound = await stack.enter_async_context(Outbound())

@@ -34,7 +34,8 @@ NOT_SECRET_NAME = re.compile(
 )
 OWN_ID = re.compile(r"(?!live_|test_)[a-z]{2,6}_[a-z2-7]{16}")
 
-# Every pattern takes time that grows with the text and not with its square, whatever the text.
+# Every pattern takes time that grows with the text and not with its square, whatever the text. Most texts have none
+# of the words that one begins with, which is seen much faster than that it does not match.
 PATTERNS = [
     re.compile(r"-----BEGIN[A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END[A-Z ]{0,40}-----|\Z)", re.DOTALL),
     re.compile(r"(?i)(?:live|test)_(?:(?=[a-z]*[0-9])[a-z0-9]{12,}|[a-z]{24,})[a-z0-9_-]*(?:\|[a-z0-9]+)?"),
@@ -61,6 +62,28 @@ OPAQUE = re.compile(
     r"(?<![A-Za-z0-9_+-])(?=[A-Z0-9_+-]*[a-z])(?=[a-z0-9_+-]*[A-Z])(?=[A-Za-z_+-]*[0-9])[A-Za-z0-9_+-]{32,}={0,2}"
 )
 BORDERS = " \n\t\"'<>,;"
+# One of these is in whatever the pattern matches; in small letters where the pattern minds no case.
+WORDS: list[tuple[re.Pattern[str], tuple[str, ...], bool]] = [
+    (PATTERNS[0], ("-----BEGIN",), False),
+    (PATTERNS[1], ("live_", "test_"), True),
+    (PATTERNS[2], ("|",), False),
+    (PATTERNS[3], ("smcp_",), False),
+    (PATTERNS[4], ("bGl2ZV", "dGVzdF", "c21jcF"), False),
+    (PATTERNS[5], ("eyJ",), False),
+    (PATTERNS[6], ("gh", "glpat-", "xox", "sk-", "rk_live_", "AIza", "ya29."), False),
+    (PATTERNS[7], ("AKIA", "ASIA"), False),
+]
+SCHEMES = ("basic", "bearer", "digest", "negotiate")
+ASSIGNED_NAMES = (
+    *("api", "access", "private", "secret", "passw", "passphrase", "token"),
+    *("authorization", "callback", "credential", "cookie", "signature"),
+)
+SHORTEST_OPAQUE = 32
+# A word, a number, a time or an id such as most values are: nothing above can match in it.
+HARMLESS = re.compile(r"[a-z]{1,20}|[0-9a-f-]{1,36}|[0-9TZ:.+-]{1,40}")
+ANYWHERE = (PATTERNS[1], PATTERNS[3], PATTERNS[4])  # which find what they are for whatever stands before it
+NAMES_REMEMBERED = 2_000
+LONGEST_REMEMBERED = 60
 
 
 class Redactor:
@@ -68,14 +91,20 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._forms: set[str] = set()
+        self._names: dict[str, str] = {}  # of fields, which are the same again and again, as they are shown
         self._known = re.compile(r"(?!)")
         self.know(secrets)
 
     def know(self, secrets: Iterable[str]) -> None:
-        """Remember secrets, to take them out wherever they stand, also as they travel in a Basic header."""
+        """Remember secrets, to take them out wherever they stand, also as they travel in a Basic header.
+
+        What is recognised anyhow, as most keys of Scale are, needs no remembering.
+        """
         new = {form for secret in secrets if len(secret) >= 6 for form in _forms(secret)} - self._forms
+        new = {form for form in new if not any(pattern.fullmatch(form) for pattern in ANYWHERE)}
         if new:
             self._forms |= new
+            self._names.clear()
             self._known = re.compile("|".join(re.escape(f) for f in sorted(self._forms, key=len, reverse=True)))
 
     def text(self, text: str, longest: int = LONGEST_TEXT) -> str:
@@ -83,13 +112,10 @@ class Redactor:
         total = len(text)
         if total > SCANNED:  # and no half of a word, which may be half of a secret
             text = text[: max(text.rfind(border, 0, SCANNED) for border in BORDERS) + 1]
-        text = self._known.sub(REDACTED, clean(text))
-        for pattern in PATTERNS:
-            text = pattern.sub(REDACTED, text)
-        text = AUTHORIZATION.sub(rf"\1\2{REDACTED}", text)
-        text = URL.sub(_plain_url, text)
-        text = ASSIGNED.sub(rf"\1{REDACTED}", text)
-        text = OPAQUE.sub(REDACTED, text)
+        text = clean(text)
+        if self._forms:
+            text = self._known.sub(REDACTED, text)
+        text = text if HARMLESS.fullmatch(text) else _without_secrets(text)
         if len(text) <= longest and total <= SCANNED:
             return text
         return f"{text[:longest]}… ({total} characters)"
@@ -125,6 +151,18 @@ class Redactor:
         room.left -= len(short) + 4
         return short
 
+    def _name(self, name: str, room: _Room) -> str:
+        if name in self._names:
+            shown = self._names[name]
+            room.left -= len(shown) + 4
+            return shown
+        shown = self._text(name, room, 100)
+        if len(name) <= LONGEST_REMEMBERED and room.left > 0 and room.scanned > 0:
+            if len(self._names) >= NAMES_REMEMBERED:
+                self._names.clear()
+            self._names[name] = shown
+        return shown
+
     def _object(self, value: Mapping[Any, Any], room: _Room, depth: int) -> Any:
         if depth >= DEEPEST:
             return f"({len(value)} fields)"
@@ -133,7 +171,7 @@ class Redactor:
             if number >= room.most or room.left <= 0:
                 made["…"] = f"({len(value) - number} more fields)"
                 break
-            shown = self._text(str(name), room, 100)
+            shown = self._name(str(name), room)
             made[shown] = REDACTED if _is_secret(str(name), item) else self._value(item, room, depth + 1)
         return made
 
@@ -158,6 +196,22 @@ class _Room:
         self.scanned = MOST_SCANNED
 
 
+def _without_secrets(text: str) -> str:
+    """``text`` without whatever looks like a secret."""
+    lowered = text.lower() if text.isascii() else None  # outside of ASCII, letters of either case may be several
+    for pattern, words, any_case in WORDS:
+        within = lowered if any_case else text
+        if within is None or any(word in within for word in words):
+            text = pattern.sub(REDACTED, text)
+    if lowered is None or any(word in lowered for word in SCHEMES):
+        text = AUTHORIZATION.sub(rf"\1\2{REDACTED}", text)
+    if "://" in text:
+        text = URL.sub(_plain_url, text)
+    if lowered is None or any(word in lowered for word in ASSIGNED_NAMES):
+        text = ASSIGNED.sub(rf"\1{REDACTED}", text)
+    return OPAQUE.sub(REDACTED, text) if len(text) >= SHORTEST_OPAQUE else text
+
+
 def _plain_url(match: re.Match[str]) -> str:
     """A URL without what stands before the @ and behind the path."""
     scheme, rest = match.groups()
@@ -169,7 +223,7 @@ def _plain_url(match: re.Match[str]) -> str:
         r"(?:^[^:]*|\]):?[0-9]*[.,)]?$", host
     ):  # a password, cut by what is no part of it
         host = REDACTED
-    cut = re.search(r"[?#]", path)
+    cut = re.search(r"[?#](?!$)", path)  # at the very end it ends a sentence
     return f"{scheme}{host}{path[: cut.start()]}?[query removed]" if cut else f"{scheme}{host}{path}"
 
 
