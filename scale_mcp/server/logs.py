@@ -23,7 +23,7 @@ TOKEN = re.compile(
     r"\bsmcp_[A-Za-z0-9_-]{12,}|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*"
 )  # a persona's, a JWT
 AUTHORIZATION = re.compile(r"(?i)\b(basic|bearer)(\s+)[A-Za-z0-9+/=._~-]{8,}")
-QUERY = re.compile(r"""(\b[a-z][a-z0-9+.-]*://[^\s"'<>?#\\]*)\?[^\s"'<>\\]*""")
+QUERY = re.compile(r"""(\b[a-z][a-z0-9+.-]*://[^\s"'<>?#\\]*)\?[^\s"'<>\\]+""")
 # Heard at warning, or at debug.
 CHATTY = ("alembic", "asyncio", "httpx2", "httpcore2", "mcp", "sse_starlette", "uvicorn")
 SHARED: tuple[Callable[[WrappedLogger, str, EventDict], Any], ...] = (

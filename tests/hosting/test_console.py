@@ -462,6 +462,7 @@ async def test_a_waiting_call_is_decided_under_the_operators_name(server: Hosted
         text = await ada.text("/approvals")
         assert "create_project" in text
         assert "careful" in text
+        assert "/v1? This changes something" in text  # the question as it was asked
         assert (await ada.post(f"/approvals/{furniture.approval}", decision="both")).status_code == 400
         done = await ada.post(f"/approvals/{furniture.approval}", decision=decision)
         assert done.status_code == 303
