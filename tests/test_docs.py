@@ -172,6 +172,7 @@ def test_no_document_mentions_a_flag_that_does_not_exist():
     known = {flag(field) for field in Settings.model_fields} | options_of_the_commands()
     foreign = {"--transport", "--directory", "--durations", "--header", "--no-build-isolation", "--require-hashes"}
     foreign |= {"--quick", "--write", "--upstream", "--latency", "--tasks"}  # of bench/
+    foreign |= {"--stay"}  # of scripts/
     for document in DOCUMENTS:
         for block in re.findall(r"`[^`\n]*`|```sh\n.*?```", document.read_text(encoding="utf-8"), re.S):
             assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", block)) <= known | foreign, document.name

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
+import httpx2
 import pytest
 
 from scale_mcp.server.transports.listening import listen
@@ -125,6 +126,10 @@ async def test_the_guide_leads_from_nothing_to_a_persona_over_http(tmp_path: Pat
             if "claude mcp add" in commands:
                 await work_as_claude(operator)
 
+        async with httpx2.AsyncClient(trust_env=False, follow_redirects=True) as http:
+            page = await http.get(f"http://127.0.0.1:{operator.server}/console")
+
+    assert page.status_code == 200
     assert "create_project" in said  # the trail, which the guide looks at last
     assert "Enter it at /console" in said
 
