@@ -29,8 +29,8 @@ def direct_requirements(pyproject: dict[str, object], kind: str) -> list[str]:
     assert isinstance(project, dict)
     assert isinstance(groups, dict)
     wanted = list(project["dependencies"])
-    extras = project.get("optional-dependencies", {})
-    for extra in EXTRAS.get(kind, extras):
+    extras: dict[str, list[str]] = project.get("optional-dependencies", {})
+    for extra in EXTRAS.get(kind, tuple(extras)):
         wanted += extras[extra]
     for group in GROUPS[kind]:
         wanted += groups[group]

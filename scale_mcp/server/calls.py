@@ -58,7 +58,7 @@ class CallDesk(ABC):
     async def perform(self, call: Asked, progress: Progress) -> Performed:
         """Run the card. Raises what the tools and the api layer raise."""
 
-    async def not_offered(self, ctx: Context | None, params: t.CallToolRequestParams, name: str) -> None:
+    async def not_offered(self, ctx: Context | None, params: t.CallToolRequestParams, name: str) -> None:  # noqa: B027
         """Hear of a call of a tool that is not there, or not for this caller; it is answered elsewhere."""
 
     def may_ask_about(self, card: Card) -> bool:
