@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
@@ -13,7 +13,6 @@ from starlette.routing import Route
 
 from scale_mcp.hosting.audit.checks import AuditChecks
 from scale_mcp.hosting.audit.search import Query, Trail
-from scale_mcp.hosting.clock import stamp
 from scale_mcp.hosting.health import StoredHealth, read_health
 from scale_mcp.server.hosted.console.calls import lines_of
 from scale_mcp.server.hosted.console.frame import HOME, Frame
@@ -71,7 +70,7 @@ async def connection_lines(frame: Frame) -> list[ConnectionLine]:
     health: dict[str, list[StoredHealth]] = defaultdict(list)
     for row in await read_health(frame.house.database):
         health[row.key_id].append(row)
-    now = stamp(frame.clock())
+    now = frame.clock()
     lines = []
     for record in await frame.house.connections.list():
         keys = [_key_line(key, health[key.id], now) for key in record.active_keys]
@@ -79,7 +78,7 @@ async def connection_lines(frame: Frame) -> list[ConnectionLine]:
     return lines
 
 
-def _key_line(key: KeyRecord, health: list[StoredHealth], now: str) -> KeyLine:
+def _key_line(key: KeyRecord, health: list[StoredHealth], now: datetime) -> KeyLine:
     return KeyLine(
         key,
         of_key(key, health, now),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from scale_mcp.hosting.audit.search import UNKNOWN
+from scale_mcp.hosting.clock import stamp
 
 if TYPE_CHECKING:
     from scale_mcp.hosting.connection_records import ConnectionRecord, KeyRecord
@@ -18,6 +20,7 @@ Tone = Literal["good", "wait", "bad", "idle"]
 NO_FAULT = frozenset(
     {"asked", "awaiting_approval", "cancelled", "abandoned"}
 )  # ends of calls that nothing is wrong with
+OUTDATED = timedelta(minutes=10)  # a state that was written before may be that of a server that is no more
 CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")  # in the name of an error: NotFound
 
 
@@ -36,15 +39,16 @@ def of_outcome(outcome: str) -> State:
     return State(words, "wait" if outcome in NO_FAULT else "bad")
 
 
-def of_key(key: KeyRecord, health: Sequence[StoredHealth], now: str) -> State:
-    """How a key fares, by what all replicas wrote about it. ``now`` as ``stamp`` writes it."""
-    cooling = [row.cooling_until for row in health if row.state == "cooling" and (row.cooling_until or "") > now]
+def of_key(key: KeyRecord, health: Sequence[StoredHealth], now: datetime) -> State:
+    """How a key fares, by what all replicas wrote about it."""
+    cooling = [row.cooling_until for row in health if row.cooling_until is not None and row.cooling_until > stamp(now)]
     if cooling:
         where = f" on {len(cooling)} of {len(health)} servers" if len(health) > 1 else ""
-        return State(f"cooling until {max(until or '' for until in cooling)[11:19]}{where}", "wait")
-    if any(row.state == "refused" for row in health) or key.last_status == "refused":
+        return State(f"cooling until {max(cooling)[11:19]}{where}", "wait")
+    lately = {row.state for row in health if row.updated_at > stamp(now - OUTDATED)}
+    if "refused" in lately or key.last_status == "refused":
         return State("refused by Scale", "bad")
-    if any(row.state == "probation" for row in health):
+    if "probation" in lately:
         return State("on probation", "wait")
     if key.last_status == "failed":
         return State("last answer failed", "bad")
