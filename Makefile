@@ -17,8 +17,12 @@ help: ## Show this list
 demo: $(VENV)/.run-installed ## Watch an agent's client take pictures through a whole labelling life cycle, without an account
 	@$(BIN)/scale-mcp demo
 
+# The console is also looked at in a browser, where there is one.
+BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
+BROWSER = $(shell for name in $(BROWSERS); do command -v $$name; done; true)
+
 test: $(VENV)/.dev-installed ## Run the tests (TESTS=tests/test_docs.py for one file)
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(PYTEST_FLAGS) $(TESTS)
+	$(if $(BROWSER),,SCALE_MCP_NO_BROWSER=1) $(BIN)/pytest -n $(WORKERS) --dist loadgroup $(PYTEST_FLAGS) $(TESTS)
 
 check: $(VENV)/.dev-installed ## Format, lint, types, import contract, generated files, locks, house rules
 	@sh scripts/check.sh $(BIN)

