@@ -1,7 +1,8 @@
-"""Finding a tool from a plain-language request: BM25 over weighted fields, with stems and everyday synonyms.
+"""Finding a tool from a plain-language request: what its card says, and how people usually ask for it.
 
-Small on purpose: there are a few dozen tools, so no index library and no model is needed; what matters is that
-"who is allowed to label what" meets "studio assignments".
+The card's words are matched by BM25 over weighted fields, with stems and everyday synonyms; the usual requests give
+evidence word by word (phrasings.py). Small on purpose: there are a few dozen tools, so no index library and no model
+is needed; what matters is that "who is allowed to label what" meets "studio assignments".
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from itertools import takewhile
+from functools import cached_property
 
+from scale_mcp.server.phrasings import Evidence, phrasings
 from scale_mcp.server.vocabulary import SYNONYMS, is_question, plurals, words
 from scale_mcp.tools.card import Card
 
@@ -24,7 +26,7 @@ SHORTEST_GUESS = 5  # letters of a word that may be guessed at
 
 READING_BONUS = 1.25  # a question wants to know something
 NAME_BONUS = 2.0  # a request that speaks of a whole tool name counts three times
-NAMED_BONUS = 10.0  # a letter, for a tool that is called by its name
+NAMED_BONUS = 1.0  # a letter, for a tool that is called by its name
 
 
 @dataclass(frozen=True)
@@ -45,26 +47,45 @@ class ToolSearch:
         found_in = Counter(term for terms in self._terms for term in terms)
         total = len(self._cards)
         self._rarity = {term: math.log(1 + (total - n + 0.5) / (n + 0.5)) for term, n in found_in.items()}
+        self._vocabulary = list(dict.fromkeys((*self._rarity, *SYNONYMS)))
+        self._by_beginning: dict[str, list[str]] = {}
+        for word in self._vocabulary:
+            self._by_beginning.setdefault(word[:SHORTEST_GUESS], []).append(word)
         self._names = [frozenset(words(card.name.replace("_", " "))) for card in self._cards]
 
     def find(self, query: str, limit: int = 5) -> list[Hit]:
         """The best cards for ``query``, best first; none when nothing fits at all."""
+        fitting = self._fitting(query)
+        best = max(fitting)
+        evidence = self._evidence.of(query)
+        named = query.lower().replace(" ", "_")
+        hits = []
+        for card, fits, speaks in zip(self._cards, fitting, evidence, strict=True):
+            score = (fits / best if best else 0.0) + speaks
+            if card.name in named:
+                score += len(card.name) * NAMED_BONUS  # the longer name, where one stands within the other
+            if fits or speaks:
+                hits.append(Hit(card, score))
+        return sorted(hits, key=lambda hit: -hit.score)[:limit]
+
+    @cached_property
+    def _evidence(self) -> Evidence:
+        return Evidence(self._cards, phrasings())
+
+    def _fitting(self, query: str) -> list[float]:
+        """How well the query fits what each card says."""
         asked = list(dict.fromkeys(self._known(word) for word in words(query)))
         several = plurals(query)
         reading = is_question(query)
-        named = query.lower().replace(" ", "_")
-        hits = []
+        scores = []
         for card, terms, norm, name in zip(self._cards, self._terms, self._norms, self._names, strict=True):
             score = sum(self._worth(word, terms, norm) for word in asked)
             score += PLURAL_WEIGHT * sum(self._bm25(word, terms, norm) for word in several)
             score *= 1 + NAME_BONUS * _covered(name, asked)
             if reading and card.risk == "read":
                 score *= READING_BONUS
-            if card.name in named:
-                score += len(card.name) * NAMED_BONUS  # the longer name, where one stands within the other
-            if score > 0:
-                hits.append(Hit(card, score))
-        return sorted(hits, key=lambda hit: -hit.score)[:limit]
+            scores.append(score)
+        return scores
 
     def _worth(self, word: str, terms: Mapping[str, float], norm: float) -> float:
         """What one word of the request finds in a card: itself, or the best of the words that mean nearly the same."""
@@ -76,11 +97,12 @@ class ToolSearch:
         """A word that is in no card and means nothing to us may be another form of one that is, or misspelt."""
         if word in self._rarity or word in SYNONYMS or len(word) < SHORTEST_GUESS:
             return word
-        for other in (*self._rarity, *SYNONYMS):
-            shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(word, other, strict=False)))
-            if shared >= SHORTEST_GUESS and shared >= max(len(word), len(other)) - 4:
+        for other in self._by_beginning.get(word[:SHORTEST_GUESS], ()):
+            alike = max(len(word), len(other)) - 4
+            if word[:alike] == other[:alike]:
                 return other
-        return next(iter(get_close_matches(word, [*self._rarity, *SYNONYMS], n=1, cutoff=0.85)), word)
+        misspelt = [other for other in self._vocabulary if other[0] == word[0] and abs(len(other) - len(word)) < 3]
+        return next(iter(get_close_matches(word, misspelt, n=1, cutoff=0.85)), word)
 
     def _bm25(self, term: str, terms: Mapping[str, float], norm: float) -> float:
         if term not in terms:

@@ -69,6 +69,38 @@ download export save retrieve store
 label annotate annotation draw mark outline tag
 studio internal inhouse own workforce
 allow permit authorize enable let grant assign
+cancel discard scrap annul terminate halt quit axe bin nix
+invite seat login hire register newcomer sign
+labeler freelancer contractor intern student crew hand agency crowd staff hire member
+finalize begin go proceed publish launch start release
+urgent hurry asap speed escalate deadline rush fast ahead
+project space effort programme initiative campaign
+batch delivery lot collection shipment round
+instruction spec guideline guidance brief rule wording guide manual
+assign deploy staff allocate move
+unassign remove withdraw pull detach release
+class category type kind
+error fail failure wrong broken
+result output outcome label mask
+bill invoice receipt statement
+event news happen activity history timeline log
+wait watch until monitor alert listen
+training practice course exam test qualification newcomer
+proj projs project
+pic pics image picture photo snap shot still
+vid video film
+seg semseg segmentation
+meta metadata
+params param parameter
+qa audit quality review
+bbox bboxes box
+docs doc document
+cb callback
+org orgs organization
+uid identifier id
+info details
+msg notification
+config settings
 """
 
 TOKEN = re.compile(r"[a-z0-9]+")
