@@ -36,7 +36,7 @@ MARKS = {
     "mail": r"\b[\w.+-]+@[\w.-]+\.\w+",
     "fields": r"\{[^{}:]*:[^{}]*\}|\b\w+\s?=\s?[\w\"']+",
     "path": r"(?:(?<=\s)|^)(?:[~.]{0,2}/|[a-z]:\\)\S+"
-    r"|\b[\w-]+\.(?:jpe?g|png|tiff?|bmp|gif|webp|pdf|mp4|mov|webm|avi|ogg|wav|pcd|las|ply|csv|json|txt|zip|docx)\b",
+    r"|\b[\w-]{1,80}\.(?:jpe?g|png|tiff?|bmp|gif|webp|pdf|mp4|mov|webm|avi|ogg|wav|pcd|las|ply|csv|json|txt|zip|docx)\b",
     "id": r"\b(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{4,24}\b",
     "name": r"\b\w+_\w*\b|[\"'“][^\"'”]{1,40}[\"'”]|\b[a-z]+-?\d+\b",
     "number": r"\b\d+\b",
@@ -119,8 +119,8 @@ class Evidence:
             return self._weighed[feature]
         counts: dict[int, float] = {**self._seen.get(feature, {})}
         for other in SYNONYMS.get(feature, ()):
-            for place, count in self._seen.get(other, {}).items():
-                counts[place] = counts.get(place, 0) + SYNONYM_SHARE * count
+            for place, number in self._seen.get(other, {}).items():
+                counts[place] = counts.get(place, 0) + SYNONYM_SHARE * number
         if not counts:
             return []
         seen: dict[str, float] = {}
