@@ -134,7 +134,7 @@ async def test_an_echoed_key_is_in_no_answer_row_log_page_or_file(
             note = {"name": "streets", "type": "imageannotation", "params": {"note": f"use {key}"}}
             heard.append(await told(client.call_tool("create_project", note)))
         upstream.manner = "unauthorized"
-        heard.append(await operator.run("connection", "test", expect=3))
+        heard.append(await operator.run("connection", "test", expect=4))
         async with httpx2.AsyncClient(trust_env=False) as http:
             for path in ("/metrics", "/healthz", "/console", "/callbacks/con_x"):
                 heard.append((await http.get(f"{server.url}{path}")).text)

@@ -23,6 +23,7 @@ from scale_mcp.hosting.errors import OperatorError
 from scale_mcp.hosting.events.inbox import Arrival
 from scale_mcp.models.field_types import Identifier, Name
 from scale_mcp.server.logs import get_logger
+from scale_mcp.server.sparing import Sparing
 from scale_mcp.text import one_line
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Callbacks:
         self._max_body = max_body
         self._in_memory = anyio.CapacityLimiter(AT_ONCE)
         self.outcomes: Counter[str] = Counter()
+        self._say_refused = Sparing(log.warning, "callback_refused")
 
     def routes(self) -> list[Route]:
         return [Route("/callbacks/{connection_id}", endpoint=self.take, methods=["POST"])]
@@ -119,7 +121,7 @@ class Callbacks:
 
     def _refused(self, connection_id: str, status: int, why: str) -> Response:
         self.outcomes["refused"] += 1
-        log.warning("callback_refused", connection=one_line(connection_id, 60), status=status, why=why)
+        self._say_refused(connection=one_line(connection_id, 60), status=status, why=why)
         return _answer(status, why)
 
     async def _body(self, request: Request) -> bytes | None:

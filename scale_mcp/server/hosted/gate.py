@@ -33,6 +33,7 @@ from scale_mcp.server.hosted.streams import Stream, Streams, TooMany
 from scale_mcp.server.hosted.visit import Visit, during, peer_address
 from scale_mcp.server.logs import get_logger
 from scale_mcp.server.request_ids import request_id
+from scale_mcp.server.sparing import Sparing
 from scale_mcp.server.transports.doorman import Doorman
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ class HostedGate:
         self._open_below = tuple(path for path in open_paths if path.endswith("/"))
         self._streams = Streams(sign_in) if streams is None else streams
         self._sessions = Sessions() if sessions is None else sessions
+        self._say_refused = Sparing(log.warning, "sign_in_refused")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -182,8 +184,7 @@ class HostedGate:
             await answer.end()
 
     async def _refuse(self, refusal: Refusal, scope: Scope, receive: Receive, answer: _Answer) -> None:
-        log.warning(
-            "sign_in_refused",
+        self._say_refused(
             status=refusal.status.value,
             why=refusal.why,
             path=scope["path"] if scope["path"] in DOORS else "(another)",  # which may hold whatever was sent

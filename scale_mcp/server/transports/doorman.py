@@ -14,6 +14,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scale_mcp.server.logs import get_logger
+from scale_mcp.server.sparing import Sparing
 from scale_mcp.settings import is_loopback
 from scale_mcp.text import one_line
 
@@ -34,6 +35,9 @@ class Doorman:
         self.app = app
         self.hosts = {host.lower() for host in hosts}
         self.origins = {origin.lower().rstrip("/") for origin in origins}
+        self._say_host = Sparing(log.warning, "foreign_host_refused")
+        self._say_origin = Sparing(log.warning, "foreign_origin_refused")
+        self._say_key = Sparing(log.warning, "scale_key_in_request_refused")
         self._known_host = lru_cache(maxsize=64)(self._is_known_host)  # a client sends the same one with every request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,13 +57,13 @@ class Doorman:
                 looked_at[name].append(value.decode("latin-1"))
         hosts, origins = looked_at[b"host"], looked_at[b"origin"]
         if len(hosts) != 1 or not self._known_host(hosts[0]):
-            log.warning("foreign_host_refused", host=one_line(", ".join(hosts), 120))
+            self._say_host(host=one_line(", ".join(hosts), 120))
             return PlainTextResponse("This server is not addressed by that Host.", status_code=421)
         if not all(self._known_origin(origin) for origin in origins):
-            log.warning("foreign_origin_refused", origin=one_line(", ".join(origins), 120))
+            self._say_origin(origin=one_line(", ".join(origins), 120))
             return PlainTextResponse("Requests from that Origin are not accepted.", status_code=403)
         if any(SCALE_KEY.match(value.strip()) for value in looked_at[b"authorization"]):
-            log.warning("scale_key_in_request_refused")
+            self._say_key()
             return PlainTextResponse(
                 "Do not send Scale API keys here. They belong to the server alone, which its operator sets up.",
                 status_code=401,
