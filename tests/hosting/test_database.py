@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 
 import anyio
@@ -114,3 +115,19 @@ async def test_an_unusable_address_is_refused_with_its_cure_and_without_its_pass
 async def test_a_new_database_file_is_its_owners_alone(tmp_path: Path) -> None:
     async with Database.opened(f"sqlite:///{tmp_path / 'x.db'}"):
         assert (tmp_path / "x.db").stat().st_mode & 0o077 == 0
+
+
+async def test_closing_waits_for_a_statement_that_was_given_up(tmp_path: Path) -> None:
+    def workers() -> set[threading.Thread]:
+        return {thread for thread in threading.enumerate() if "_connection_worker_thread" in thread.name}
+
+    before = workers()
+    long = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 2000000) SELECT count(*) FROM c"
+    async with Database.opened(f"sqlite:///{tmp_path / 'hosted.db'}") as database:
+        with anyio.move_on_after(0.01) as given_up:
+            async with database.reading() as connection:
+                await connection.execute(sa.text(long))
+        assert given_up.cancelled_caught
+        assert workers() - before
+
+    assert workers() - before == set()

@@ -6,12 +6,13 @@ its beginning and waits its turn there, instead of failing in its middle.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
@@ -27,6 +28,7 @@ EXTRAS = {"sqlite": "hosted", "postgresql": "hosted,postgres"}
 WAIT_FOR_WRITER = 15_000  # milliseconds an SQLite writer waits for another one
 FORGOTTEN_AFTER = "30000"  # milliseconds after which PostgreSQL ends a transaction whose process has gone silent
 POOL_SIZE = 10  # connections per process; to PostgreSQL as many more under load
+Ended = Callable[[], Awaitable[None]]
 WRITES = {"writes": True}
 ALONE = {"alone": True}  # a statement that needs no transaction around it
 
@@ -55,7 +57,7 @@ class Database:
         """
         from scale_mcp.hosting.store.migrations import upgrade
 
-        engine = _engine(url)
+        engine, ended = _engine(url)
         try:
             database = cls(engine)
             try:
@@ -65,6 +67,7 @@ class Database:
             yield database
         finally:
             await engine.dispose()
+            await ended()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -109,7 +112,8 @@ def shown(url: str) -> str:
         return "(an address that cannot be read)"
 
 
-def _engine(url: str) -> AsyncEngine:
+def _engine(url: str) -> tuple[AsyncEngine, Ended]:
+    """The engine, and what waits for its last work once it is disposed of."""
     try:
         address = make_url(url)
     except ArgumentError:
@@ -129,7 +133,7 @@ def _engine(url: str) -> AsyncEngine:
         ) from None
 
 
-def _sqlite(address: URL) -> AsyncEngine:
+def _sqlite(address: URL) -> tuple[AsyncEngine, Ended]:
     if address.database and address.database != ":memory:":
         path = Path(address.database)
         if not path.parent.is_dir():
@@ -137,12 +141,13 @@ def _sqlite(address: URL) -> AsyncEngine:
         path.touch(mode=0o600)
     else:
         raise StoreError("The database must be a file: what is kept in memory would be lost with the process.")
-    from scale_mcp.hosting.store.sqlite_file import connected_to_file
+    from scale_mcp.hosting.store.sqlite_file import FileOpener
 
+    opener = FileOpener()
     # Each connection has a thread; more of them than these would only wait for one another.
     engine = create_async_engine(
         address,
-        connect_args={"async_creator_fn": connected_to_file},
+        connect_args={"async_creator_fn": opener},
         pool_size=POOL_SIZE,
         max_overflow=0,
     )
@@ -163,17 +168,18 @@ def _sqlite(address: URL) -> AsyncEngine:
         if not options.get("alone", False):
             connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes", False) else "BEGIN")
 
-    return engine
+    return engine, opener.ended
 
 
-def _postgresql(address: URL) -> AsyncEngine:
-    return create_async_engine(
+def _postgresql(address: URL) -> tuple[AsyncEngine, Ended]:
+    engine = create_async_engine(
         address,
         pool_size=POOL_SIZE,
         max_overflow=POOL_SIZE,
         pool_pre_ping=True,
         connect_args={"timeout": 10, "server_settings": {"idle_in_transaction_session_timeout": FORGOTTEN_AFTER}},
     )
+    return engine, anyio.lowlevel.checkpoint
 
 
 def _reason(problem: Exception) -> str:

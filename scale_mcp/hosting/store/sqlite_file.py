@@ -10,18 +10,39 @@ import sqlite3
 from collections import deque
 from collections.abc import Iterable, Sequence
 from functools import partial
+from threading import Thread
 from typing import Any
 
 import aiosqlite
+import anyio
+import anyio.to_thread
 
+LAST_WAIT = 3.0  # seconds
 ROWS_AHEAD = 64  # of aiosqlite's own cursors, which nobody uses
 
 
-def connected_to_file(*place: Any, **options: Any) -> FileConnection:
-    """A connection as SQLAlchemy's driver asks for it; it is open once it was awaited."""
-    connection = FileConnection(partial(sqlite3.connect, *place, **options), ROWS_AHEAD)
-    connection._thread.daemon = True  # a statement that never ends does not keep the process
-    return connection
+class FileOpener:
+    """Opens connections to a file, and knows the thread of each."""
+
+    def __init__(self) -> None:
+        self._threads: list[Thread] = []
+
+    def __call__(self, *place: Any, **options: Any) -> FileConnection:
+        """A connection as SQLAlchemy's driver asks for it; it is open once it was awaited."""
+        connection = FileConnection(partial(sqlite3.connect, *place, **options), ROWS_AHEAD)
+        thread = connection._thread
+        thread.daemon = True  # a statement that never ends does not keep the process
+        self._threads = [each for each in self._threads if each.is_alive() or each.ident is None]
+        self._threads.append(thread)
+        return connection
+
+    async def ended(self) -> None:
+        """Wait a moment for those that were told to stop in the middle of a statement: nobody waits for them else, and
+        they would report to an event loop that is not there any more."""
+        with anyio.move_on_after(LAST_WAIT, shield=True):
+            for thread in self._threads:
+                if thread.is_alive():
+                    await anyio.to_thread.run_sync(thread.join, LAST_WAIT, abandon_on_cancel=True)
 
 
 class FileConnection(aiosqlite.Connection):
