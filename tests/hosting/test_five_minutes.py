@@ -130,6 +130,8 @@ async def test_the_guide_leads_from_nothing_to_a_persona_over_http(tmp_path: Pat
             page = await http.get(f"http://127.0.0.1:{operator.server}/console")
 
     assert page.status_code == 200
+    assert "All in order." in said
+    assert "!" not in said.partition("All in order.")[0]
     assert "create_project" in said  # the trail, which the guide looks at last
     assert "Enter it at /console" in said
 
