@@ -46,7 +46,8 @@ PLAIN = re.compile(r"[a-z ,.?']*")
 ENDING = re.compile(r"\.([a-z0-9]{2,4})\W*$")
 WORD = re.compile(r"@?[a-z0-9]+")
 QUESTION = re.compile(
-    r"\W*(?:who|whom|whose|which|whats?|how|is|are|was|were|has|have|did|does|do|when|where|why|any)\b|.*\?\s*$", re.S
+    r"\W*(?:who|whom|whose|which|what(?:s)?|how|is|are|was|were|has|have|did|does|do|when|where|why|any)\b|.*\?\s*$",
+    re.S,
 )
 
 # Unlike in a tool's description, "off", "not", "how many" and "who" say a lot in a request; these do not.

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,12 +14,14 @@ from mcp import Client
 from mcp.types import TextContent
 
 from scale_mcp.server.definitions import definition
+from scale_mcp.server.phrasings import features, phrasings
 from scale_mcp.server.results import ERROR_META
 from scale_mcp.server.search import ToolSearch
-from scale_mcp.tools.registry import cards
+from scale_mcp.tools.registry import cards, hosted_cards
 from tests.server.requests import MORE, REQUESTS, STILL_MORE, UNSEEN
 from tests.small_cards import CARDS, FakeApi, built
 
+BENCH = Path(__file__).resolve().parents[2] / "bench"
 BOTH_ERAS = pytest.mark.parametrize("era", ["legacy", "2026-07-28"])
 
 
@@ -58,6 +64,139 @@ def test_a_misspelt_word_is_still_understood() -> None:
     found = [hit.card.name for hit in ToolSearch(cards().values()).find("transcripe an invoise", 3)]
 
     assert "create_document_transcription_task" in found
+
+
+@pytest.mark.parametrize("name", list(hosted_cards()))
+def test_the_bank_of_phrasings_has_a_dozen_requests_for_each_tool(name: str) -> None:
+    assert len(set(phrasings()[name])) >= 12
+
+
+def test_the_bank_of_phrasings_names_existing_tools_alone_and_no_request_twice() -> None:
+    bank = phrasings()
+    requests = [" ".join(features(request)) for asked in bank.values() for request in asked]
+
+    assert set(bank) == set(hosted_cards())
+    assert sorted(requests) == sorted(set(requests))
+
+
+def test_the_bank_of_phrasings_holds_no_request_that_the_search_is_measured_with() -> None:
+    files = sorted(BENCH.glob("requests*.tsv"))
+    measured = [line.split("\t")[0] for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    known = {" ".join(features(request)) for asked in phrasings().values() for request in asked}
+
+    assert len(measured) > 400
+    assert [request for request in measured if " ".join(features(request)) in known] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "request_"),
+    [
+        ("list_events", "did anything happen on saturday"),
+        ("list_events", "show me the latest activity, audits included"),
+        ("wait_for_events", "wait till the labelers are through with it"),
+        ("wait_for_events", "let me know once task 77ce is finished"),
+    ],
+)
+def test_the_tools_of_hosted_servers_are_found_there_and_nowhere_else(name: str, request_: str) -> None:
+    hosted = [hit.card.name for hit in ToolSearch(hosted_cards().values()).find(request_, 3)]
+    elsewhere = [hit.card.name for hit in ToolSearch(cards().values()).find(request_, 99)]
+
+    assert name in hosted
+    assert name not in elsewhere
+
+
+@pytest.mark.parametrize("toolset", sorted({card.toolset for card in hosted_cards().values()}))
+def test_the_phrasings_of_hidden_tools_find_only_what_is_selected(toolset: str) -> None:
+    selected = {name: card for name, card in hosted_cards().items() if card.toolset != toolset}
+    search = ToolSearch(selected.values())
+
+    for hidden in set(hosted_cards()) - set(selected):
+        for request in (hidden, *phrasings()[hidden]):
+            assert {hit.card.name for hit in search.find(request, 99)} <= set(selected)
+
+
+def test_the_phrasings_of_a_hidden_tool_change_nothing_in_what_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    selected = [card for name, card in cards().items() if name != "cancel_task"]
+    requests = [request for request, _ in REQUESTS]
+    search = ToolSearch(selected)
+    before = [search.find(request) for request in requests]
+    bank = phrasings() | {"cancel_task": ["upload a picture", "who is on the team"]}
+    monkeypatch.setattr("scale_mcp.server.search.phrasings", lambda: bank)
+
+    search = ToolSearch(selected)
+
+    assert [search.find(request) for request in requests] == before
+
+
+def test_a_search_answers_the_same_however_often_and_after_whatever_it_is_asked() -> None:
+    search = ToolSearch(cards().values())
+    requests = [request for request, _ in MORE]
+    forth = {request: search.find(request) for request in requests}
+    back = {request: search.find(request) for request in reversed(requests)}
+
+    another = ToolSearch(cards().values())
+
+    assert forth == back == {request: another.find(request) for request in requests}
+
+
+def test_a_search_finds_the_same_in_every_process() -> None:
+    script = """
+from scale_mcp.server.search import ToolSearch
+from scale_mcp.tools.registry import cards
+print([(hit.card.name, hit.score) for hit in ToolSearch(cards().values()).find("take bob off the project", 9)])
+"""
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout
+        for seed in ("1", "2")
+    }
+
+    assert len(told) == 1
+    assert "remove_studio_assignments" in told.pop()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("invite ann@example.com", "invite j.smith+x@mail.example.org"),
+        ("send ./a/b.png", "send ~/c.png"),
+        ("import https://a.example/b.tif", "import s3://bucket/c.tif"),
+        ("show 5f21c0de", "show 64ab"),
+        ('put {"a": 1} there', 'put {"camera": "left", "n": 2} there'),
+        ('a project "night drive"', "a project night_drive"),
+    ],
+)
+def test_of_a_value_in_a_request_its_kind_counts(one: str, other: str) -> None:
+    assert features(one) == features(other)
+
+
+def test_a_file_is_known_by_its_ending_too() -> None:
+    assert "mp4" in features("look at ./clips/a.mp4")
+    assert features("label a.mp4") != features("label a.png")
+
+
+@pytest.mark.anyio
+async def test_a_server_reads_the_phrasings_when_a_tool_is_first_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def reading() -> dict[str, list[str]]:
+        read.append("the bank")
+        return phrasings()
+
+    monkeypatch.setattr("scale_mcp.server.search.phrasings", reading)
+    async with Client(built(discovery=True)) as client:
+        await client.list_tools()
+        before = len(read)
+        for _ in range(2):
+            await client.call_tool("find_tools", {"query": "erase something"})
+
+    assert (before, read) == (0, ["the bank"])
 
 
 @pytest.mark.anyio
