@@ -160,7 +160,7 @@ async def _doors(settings: Settings) -> AsyncIterator[tuple[str, House, SessionW
         app = web_app(server, settings, enclose=partial(enclose, house=house, settings=settings))
         with listen("127.0.0.1", 0) as listener:
             config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=1)
-            runner = _Runner(config)
+            runner = Runner(config)
             tasks.start_soon(partial(runner.serve, sockets=[listener]))
             await runner.up.wait()
             url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -172,7 +172,7 @@ async def _doors(settings: Settings) -> AsyncIterator[tuple[str, House, SessionW
                 tasks.cancel_scope.cancel()
 
 
-class _Runner(uvicorn.Server):
+class Runner(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.up, self.down = anyio.Event(), anyio.Event()

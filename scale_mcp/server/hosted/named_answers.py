@@ -20,6 +20,7 @@ from scale_mcp.server.guard import Context
 from scale_mcp.server.logs import get_logger
 from scale_mcp.server.request_ids import identified, named, request_id
 from scale_mcp.server.results import ERROR_META
+from scale_mcp.server.sparing import Sparing
 from scale_mcp.text import one_line
 
 log = get_logger(__name__)
@@ -28,6 +29,8 @@ HEADER = b"x-request-id"
 DOORS = ("/mcp", "/sse", "/messages/", "/callbacks/", "/console", "/metrics", "/healthz", "/.well-known/")
 ELSEWHERE = "elsewhere"
 
+MOST_REFUSALS = 100  # of strangers and of callers, that the log tells of within a few seconds
+
 
 class NamedAnswers:
     """ASGI middleware, around all others. ``answers`` counts by door and status."""
@@ -35,6 +38,7 @@ class NamedAnswers:
     def __init__(self, app: ASGIApp, answers: Counter[tuple[str, int]] | None = None) -> None:
         self._app = app
         self._answers: Counter[tuple[str, int]] = Counter() if answers is None else answers
+        self._say_refused = Sparing(log.info, "request_refused", most=MOST_REFUSALS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -51,8 +55,10 @@ class NamedAnswers:
                     status = message["status"]
                     message = {**message, "headers": [*message.get("headers", ()), header]}
                     self._answers[door, status] += 1
-                    if status >= 400:
+                    if status >= 500:
                         log.info("request_refused", status=status, door=door)
+                    elif status >= 400:
+                        self._say_refused(status=status, door=door)
                 await send(message)
 
             try:
