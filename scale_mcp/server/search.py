@@ -26,7 +26,7 @@ SHORTEST_GUESS = 5  # letters of a word that may be guessed at
 
 READING_BONUS = 1.25  # a question wants to know something
 NAME_BONUS = 2.0  # a request that speaks of a whole tool name counts three times
-NAMED_BONUS = 1.0  # a letter, for a tool that is called by its name
+NAMED_BONUS = 10.0  # a letter, for a tool that is called by its name
 
 
 @dataclass(frozen=True)
