@@ -73,7 +73,7 @@ def configuration(given: str, port: int, servers: list[Replica], folder: Path) -
         assert name in written, f"deploy/nginx.conf does not know scale-mcp-{number}"
         written = written.replace(name, f"server {replica.url.removeprefix('http://')} ")
     if os.geteuid() != 0:
-        own = "".join(f"\n  {name}_temp_path {folder}/{name};" for name in TEMPORARY)
+        own = "\n  access_log off;" + "".join(f"\n  {name}_temp_path {folder}/{name};" for name in TEMPORARY)
         written = written.replace("\nhttp {", f"\nhttp {{{own}", 1)
     return written
 
