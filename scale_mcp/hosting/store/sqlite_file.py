@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from functools import partial
 from threading import Thread
 from typing import Any
@@ -30,7 +30,7 @@ class FileOpener:
     def __call__(self, *place: Any, **options: Any) -> FileConnection:
         """A connection as SQLAlchemy's driver asks for it; it is open once it was awaited."""
         connection = FileConnection(partial(sqlite3.connect, *place, **options), ROWS_AHEAD)
-        thread = connection._thread
+        thread: Thread = getattr(connection, "_thread", connection)  # type: ignore[arg-type]  # it was one itself once
         thread.daemon = True  # a statement that never ends does not keep the process
         self._threads = [each for each in self._threads if each.is_alive() or each.ident is None]
         self._threads.append(thread)
@@ -93,6 +93,10 @@ class FileCursor:
 
     async def __aenter__(self) -> FileCursor:
         return self
+
+    def __await__(self) -> Generator[Any, None, FileCursor]:
+        """Older SQLAlchemys wait for a cursor."""
+        return self.__aenter__().__await__()
 
     async def execute(self, statement: str, parameters: Sequence[Any] = ()) -> FileCursor:
         await self._connection._execute(self._run, "execute", statement, parameters)
