@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 import scale_mcp.server.hosted.console.batches as batches
 from scale_mcp.api.errors import RateLimited
 from scale_mcp.hosting.accounts import NoKey
-from scale_mcp.hosting.clock import stamp, utc_now
+from scale_mcp.hosting.clock import stamp
 from scale_mcp.hosting.connection_records import KeyRecord
 from scale_mcp.hosting.health import StoredHealth
 from scale_mcp.hosting.personas import Budget, Persona, Route, When
@@ -21,7 +21,7 @@ from scale_mcp.server.hosted.console.batches import LASTS, BatchBook
 from scale_mcp.server.hosted.console.personas import conditions, confirm_words, state_of
 from scale_mcp.server.hosted.console.states import State, of_connection, of_key, of_outcome
 
-NOW = utc_now()
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SOON, LATELY, LONG_AGO = (stamp(NOW + timedelta(minutes=minutes)) for minutes in (4, -1, -60))
 
 UNTIL = f"cooling until {SOON[11:19]}"
