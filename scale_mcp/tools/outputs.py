@@ -101,11 +101,14 @@ def by_columns(
     constant = shared(rows, structure)
     in_table = list(structure)
     dropped: list[str] = []
+    page: Page | None = None  # as long as the structure stays what it is
     while True:
-        docs = [{name: row[name] for name in structure if name in row} for row in rows]
-        page = _page(kind, docs, {name: constant.get(name) for name in dropped}, fields)
+        if page is None:
+            docs = [{name: row[name] for name in structure if name in row} for row in rows]
+            page = _page(kind, docs, {name: constant.get(name) for name in dropped}, fields)
+            structural = cost_of_structure(page)
         page._columns, page._whole = tuple(in_table), tuple(kept)
-        if cost(page) <= budget:
+        if structural + tokens(page.text()) <= budget:
             return page
         if loose := [name for name in in_table[2:] if name not in kept]:
             in_table.remove(loose[-1])
@@ -113,6 +116,7 @@ def by_columns(
             # What all rows share is not lost by leaving it out of each.
             dropped.insert(0, next((name for name in reversed(loose) if name in constant), loose[-1]))
             structure.remove(dropped[0])
+            page = None
         else:
             return page
 
@@ -165,4 +169,8 @@ def by_rows(
 
 def cost(page: Listing) -> int:
     """The tokens of a page's structure and text together."""
-    return tokens(compact(page.model_dump(mode="json", by_alias=True, exclude_none=True))) + tokens(page.text())
+    return cost_of_structure(page) + tokens(page.text())
+
+
+def cost_of_structure(page: Listing) -> int:
+    return tokens(compact(page.model_dump(mode="json", by_alias=True, exclude_none=True)))

@@ -10,6 +10,7 @@ import base64
 import math
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from scale_mcp.text import clean
@@ -232,7 +233,12 @@ def _is_secret(name: str, value: Any) -> bool:
         return False
     if isinstance(value, str) and OWN_ID.fullmatch(value):
         return False
-    plain = re.sub(r"[^a-z0-9]", "", name[:200].lower())
+    return _names_a_secret(name[:200])
+
+
+@lru_cache(maxsize=NAMES_REMEMBERED)
+def _names_a_secret(name: str) -> bool:
+    plain = re.sub(r"[^a-z0-9]", "", name.lower())
     return bool(SECRET_NAME.search(plain)) and not NOT_SECRET_NAME.search(plain)
 
 
