@@ -12,7 +12,7 @@ import anyio.lowlevel
 import mcp.types as t
 import pytest
 import sqlalchemy as sa
-from mcp import Client
+from mcp import Client, MCPError
 from mcp.client.subscriptions import Subscription, SubscriptionLost
 
 from scale_mcp.api import ScaleApi
@@ -205,3 +205,25 @@ async def test_a_persona_does_not_hear_by_the_rights_of_another_to_whom_its_name
         await complete(small, "roads", everything)
         await until(lambda: bool(news.heard))
     assert news.heard == ["scale://project/roads"]
+
+
+async def test_no_more_can_be_watched_than_anybody_needs(small: Hosted) -> None:
+    token = await small.persona("ada", "main")
+    many, long = [f"scale://project/{number}" for number in range(201)], f"scale://project/{'x' * 2_000}"
+    async with small.client(token) as client:
+        for addresses in (many, [long]):
+            with pytest.raises(MCPError, match=r"can be watched|characters at most"):
+                async with client.listen(resource_subscriptions=addresses):
+                    pass
+        async with client.listen(resource_subscriptions=many[:200]):
+            pass
+    async with small.client(token, "legacy") as session:
+        with pytest.raises(MCPError, match="characters at most"):
+            await session.subscribe_resource(long)
+        for address in many[:200]:
+            await session.subscribe_resource(address)
+        with pytest.raises(MCPError, match="can be watched"):
+            await session.subscribe_resource(many[200])
+        await session.subscribe_resource(many[0])  # which is watched already
+        await session.unsubscribe_resource(many[0])
+        await session.subscribe_resource(many[200])

@@ -7,7 +7,7 @@ may know.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from weakref import WeakKeyDictionary
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
-MOST_WATCHED = 200  # resources that one session may watch
+MOST_WATCHED = 200  # resources that one session or stream may watch
+LONGEST_ADDRESS = 2_000  # characters; no resource of ours has a longer one
 WAITING = 1_000  # news that may wait to be sent to sessions; what comes on top is dropped, as the protocol allows
 
 
@@ -66,6 +67,7 @@ def listening(house: House) -> Callable[[Context, t.SubscriptionsListenRequestPa
     """Serves ``subscriptions/listen``: each stream hears what its own caller may see."""
 
     async def listen(ctx: Context, params: t.SubscriptionsListenRequestParams) -> Any:
+        _check(params.notifications.resource_subscriptions or ())
         return await ListenHandler(_NewsFor(house, visit_of_this_request()))(ctx, params)
 
     return listen
@@ -90,8 +92,7 @@ class SessionWatches:
     async def subscribe(self, ctx: Context, params: t.SubscribeRequestParams) -> t.EmptyResult:
         """Any address may be watched: whether there is such a resource is not told by this."""
         _, addresses = self._watched.setdefault(_connection_of(ctx), (visit_of_this_request(), set()))
-        if len(addresses) >= MOST_WATCHED:
-            raise MCPError(code=t.INVALID_PARAMS, message=f"A session may watch {MOST_WATCHED} resources at most.")
+        _check({*addresses, str(params.uri)})
         addresses.add(str(params.uri))
         return t.EmptyResult()
 
@@ -130,6 +131,16 @@ class SessionWatches:
             except Exception as problem:  # a session that has ended, in one of several ways
                 log.info("watching_session_gone", problem=type(problem).__name__)
                 self._watched.pop(connection, None)
+
+
+def _check(addresses: Collection[str]) -> None:
+    """Refuse what would be kept for long and is more than anybody needs."""
+    if len(addresses) > MOST_WATCHED:
+        raise MCPError(code=t.INVALID_PARAMS, message=f"No more than {MOST_WATCHED} resources can be watched at once.")
+    if any(len(address) > LONGEST_ADDRESS for address in addresses):
+        raise MCPError(
+            code=t.INVALID_PARAMS, message=f"The address of a resource has {LONGEST_ADDRESS} characters at most."
+        )
 
 
 def _connection_of(ctx: Context) -> Connection:
