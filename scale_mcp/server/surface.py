@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mcp.types as t
 
 from scale_mcp.server.calls import CallAnswer, CallDesk, unknown_tool
 from scale_mcp.server.definitions import definition
-from scale_mcp.server.discovery import Discovery, LocalTool
 from scale_mcp.server.guard import Context
 from scale_mcp.server.paging import Pages
 from scale_mcp.server.selection import Selection
 from scale_mcp.settings import Settings
 from scale_mcp.text import one_line
 from scale_mcp.tools.card import Card
+
+if TYPE_CHECKING:
+    from scale_mcp.server.discovery import LocalTool
 
 
 class ToolSurface:
@@ -28,6 +30,8 @@ class ToolSurface:
         self._local: dict[str, LocalTool] = {}
         self._defined: dict[str, t.Tool] = {}
         if settings.discovery:
+            from scale_mcp.server.discovery import Discovery  # with its vocabulary, which nobody else waits for
+
             for tool in Discovery(selection, desk).tools():
                 self.add(tool)
 
