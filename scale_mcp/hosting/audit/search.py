@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -119,15 +119,7 @@ class Trail:
         ``kind`` is of no use here; ``contains`` looks into the intent.
         """
         intent, result = audit_rows.alias("intent"), audit_rows.alias("result")
-        asked = Query(
-            persona=query.persona,
-            user=query.user,
-            tool=query.tool,
-            entry=query.entry,
-            contains=query.contains,
-            since=query.since,
-            until=query.until,
-        )
+        asked = replace(query, outcome=None, actor=None, connection=None, kind=None)
         wanted = [*_conditions(asked, intent), intent.c.kind == INTENT]
         if before is not None:
             wanted.append(intent.c.seq < before)
